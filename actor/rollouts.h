@@ -29,6 +29,7 @@ typedef struct rollout_config {
     dialect *dialect;
     router *router;           /* NULL: no tools */
     bool plays;               /* in an environment, the router's */
+    bool submits;             /* a call of submit (env/tools/submit.h) ends an episode with its answer */
     const char *dialect_name; /* recorded as the template's name */
     const char *environment;  /* recorded */
     const char *instruction;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "env/tools/submit.h"
 
 /* Places of the sampling key's counter that no token comes to. */
 static const uint64_t CALL_SEEDS = (uint64_t)1 << 48;
@@ -75,12 +76,23 @@ static void make_call(rollouts *s, rollout *p, const dialect_call *asked, int64_
     free(wrote);
 }
 
+/* The call hands in the answer: the episode is over, and calls after it are not made. */
+static bool hands_in(rollouts *s, rollout *p, const dialect_call *asked)
+{
+    char *answer = s->config.submits && !asked->bad ? submit_answer(asked->name, asked->arguments) : NULL;
+    if (!answer) return false;
+    p->episode->answer = answer;
+    rollout_finish(s, p, STOP_ANSWER);
+    return true;
+}
+
 /* A turn's calls run one after the other, so that a tool with a state sees them in the order in which they were
  * written. One that can't be made is answered at once. */
 static void go_on_calling(rollouts *s, rollout *p, int64_t now_ms)
 {
     while (p->answered < p->asked.n_calls) {
         const dialect_call *asked = &p->asked.calls[p->answered];
+        if (hands_in(s, p, asked)) return;
         const bool possible = s->config.router || s->config.record || asked->bad;
         if (p->episode->n_calls >= (uint32_t)s->config.max_turns || !possible) {
             rollout_finish(s, p, STOP_TURNS);

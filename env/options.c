@@ -8,12 +8,13 @@
 static const option ROWS[] = {
     /* A tool written in Lua is a function: it stays where it is, in the recipe's VM. */
     { "env.tools", OPTION_VALUE, 0, 0, 0, 0, "",
-      .help = "list of T.python{...}, T.calculator{}, T.search{...}, T.mcp{...}, T.env{...} and T.tool{...}",
+      .help = "list of T.python{...}, T.calculator{}, T.search{...}, T.mcp{...}, T.env{...}, "
+              "T.submit{} and T.tool{...}",
       .more = "T.python is a real python3 in a sandbox, T.tool a function of the recipe in a process of its own: "
               "both are described in the README. T.calculator does exact arithmetic. "
               "T.search looks words up in `env.index` or asks a retrieval server "
               "(docs/search.md), T.mcp has the tools of an MCP server (docs/mcp.md). T.env is an environment that "
-              "episodes are played in (docs/env.md). "
+              "episodes are played in (docs/env.md). A call of T.submit ends the episode: its argument is the answer. "
               "Up to 16. The dialect tells the policy of them.",
       .elsewhere = "tools" },
     { "env.plugin", OPTION_PATH, AT(plugin), 0, 0, "", .help = "the environment that T.env{...} plays: .lua, or .so",

@@ -193,7 +193,7 @@ static int check_answer(const limits *l, const episode *e, error *err)
     if (e->stop != STOP_DONE && (e->answer != NULL) != (e->stop == STOP_ANSWER))
         return error_set(err, ERR_PARSE, "stop '%s', but an answer is %s", stop_reason_name(e->stop),
                          e->answer ? "present" : "missing");
-    if (!e->answer || !l->dialect || strstr(e->turns[e->n_turns - 1].text, e->answer)) return OK;
+    if (!e->answer || !l->dialect || l->submits || strstr(e->turns[e->n_turns - 1].text, e->answer)) return OK;
     return error_set(err, ERR_PARSE, "answer '%.60s' is not in the last turn", e->answer);
 }
 
@@ -257,14 +257,15 @@ static int check_ends(const limits *l, const episode *e, error *err)
     return OK;
 }
 
-/* The policy has said its last, and no call was made. */
+/* The policy has said its last, and no call was made, but for those before a submit in its turn. */
 static int check_silent_end(const limits *l, const episode *e, error *err)
 {
     const turn *last = &e->turns[e->n_turns - 1];
     const uint32_t at = last->end - 1;
     const bool sampled = e->tokens.mask[at], stops = is_end(l, e->tokens.ids[at]);
 
-    if (last->call >= 0 || last->end != e->tokens.n)
+    const bool after_calls = last->call >= 0 && !(l->submits && e->stop == STOP_ANSWER);
+    if (after_calls || last->end != e->tokens.n)
         return error_set(err, ERR_PARSE, "stop '%s' after a tool call or an observation", stop_reason_name(e->stop));
     if (last->residue && e->stop != STOP_ANSWER)
         return error_set(err, ERR_PARSE, "stop '%s', but the last turn has a residue", stop_reason_name(e->stop));

@@ -23,6 +23,7 @@ typedef struct limits {
     const int32_t *eos;  /* [n_eos] ids that end a text; borrowed. n_eos 0: unchecked */
     int n_eos;
     bool environment;    /* episodes are played in one: it has the first word, and the last */
+    bool submits;        /* an answer may be the argument of a call, and calls may stand before it in its turn */
     const char *dialect; /* one of ours, which takes the answer out of the text as it stands; borrowed. NULL: a file */
 } limits;
 

@@ -78,6 +78,8 @@ int64_t recipe_keep_episodes(const recipe *r);
 
 /* Whether its episodes are played in an environment: a T.env{...} of env.tools. */
 bool recipe_has_environment(const recipe *r);
+/* Whether its episodes may end by a call of submit: a T.submit{} of env.tools. */
+bool recipe_has_submit(const recipe *r);
 /* Rows of the recipe's data; of an environment's they need no question. dataset_open's errors. */
 dataset *recipe_rows(const recipe *r, const char *path, error *err);
 /* A router with the recipe's tools, started. The recipe must outlive it (Lua tools live in its VM). */

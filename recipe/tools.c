@@ -14,6 +14,7 @@
 #include "env/tools/python.h"
 #include "env/tools/retriever.h"
 #include "env/tools/search.h"
+#include "env/tools/submit.h"
 #include "http/client.h"
 #include "http/secrets.h"
 #include "lua/bind.h"
@@ -106,6 +107,13 @@ static int add_calculator(tooling *t)
     if (t->words)
         return router_add_words(t->router, CALCULATOR_NAME, CALCULATOR_DESCRIPTION, CALCULATOR_PARAMETERS, t->err);
     const tool made = calculator_tool();
+    return router_add(t->router, &made, t->err);
+}
+
+static int add_submit(tooling *t)
+{
+    if (t->words) return router_add_words(t->router, SUBMIT_NAME, SUBMIT_DESCRIPTION, SUBMIT_PARAMETERS, t->err);
+    const tool made = submit_tool();
     return router_add(t->router, &made, t->err);
 }
 
@@ -387,6 +395,7 @@ static int add_tool(tooling *t, lua_State *L, lua_Integer i)
     }
     if (strcmp(kind, "python") == 0) return add_python(t, L);
     if (strcmp(kind, "calculator") == 0) return add_calculator(t);
+    if (strcmp(kind, "submit") == 0) return add_submit(t);
     if (strcmp(kind, "search") == 0) return add_search(t, L);
     if (strcmp(kind, "mcp") == 0) return add_mcp(t, L);
     if (strcmp(kind, "env") == 0) return add_environment(t, L);

@@ -13,7 +13,7 @@ typedef struct checking {
     const config *c;
     error *err;
     int rc;
-    int environments;
+    int environments, submits;
 } checking;
 
 /* A list holds nothing but 1 to n, so that env.tools = T.python{} is no training without tools. */
@@ -53,6 +53,17 @@ static int check_played(checking *k)
     return 0;
 }
 
+/* An environment says itself when an episode is over. */
+static void check_submit(checking *k)
+{
+    if (k->rc == OK && k->submits > 1)
+        k->rc = config_error(k->c, "env.tools", k->err, "%d T.submit{}: one hands in the answer", k->submits);
+    if (k->rc == OK && k->submits > 0 && k->environments > 0)
+        k->rc =
+            config_error(k->c, "env.tools", k->err,
+                         "T.submit{} beside a T.env{...}, which says itself when an episode is over: one of the two");
+}
+
 static int check_list(lua_State *L)
 {
     checking *k = lua_touserdata(L, 1);
@@ -83,9 +94,12 @@ static int check_list(lua_State *L)
                 config_error(k->c, "env.tools", k->err, "entry %d, T.search, needs the key env.index, or url", (int)i);
         else if (strcmp(lua_tostring(L, 4), "env") == 0)
             check_environment(L, k, (int)i);
+        else if (strcmp(lua_tostring(L, 4), "submit") == 0)
+            k->submits++;
         lua_settop(L, 2);
     }
     check_played(k);
+    check_submit(k);
     if (k->rc == OK && k->environments > 1)
         k->rc = config_error(k->c, "env.tools", k->err, "%d T.env{...}: episodes are played in one", k->environments);
     return 0;
@@ -95,6 +109,12 @@ bool recipe_has_environment(const recipe *r)
 {
     checking k = { .r = r, .c = r->config };
     return vm_protect(r->vm, check_list, &k, NULL) == OK && k.environments > 0;
+}
+
+bool recipe_has_submit(const recipe *r)
+{
+    checking k = { .r = r, .c = r->config };
+    return vm_protect(r->vm, check_list, &k, NULL) == OK && k.submits > 0;
 }
 
 int recipe_check_tools(const recipe *r, error *err)

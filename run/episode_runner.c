@@ -62,6 +62,7 @@ static void set_rollouts(episode_runner *p, const recipe *r, const model_config 
                                     .dialect = p->dialect,
                                     .router = p->router,
                                     .plays = recipe_has_environment(r),
+                                    .submits = recipe_has_submit(r),
                                     .dialect_name = r->prompt.dialect,
                                     .environment = EPISODE_ENVIRONMENT,
                                     .instruction = r->prompt.instruction,

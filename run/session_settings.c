@@ -22,6 +22,7 @@ limits session_limits(const recipe *r, const model_config *model)
                      .max_context = max_context,
                      .max_turns = r->env.max_turns,
                      .environment = recipe_has_environment(r),
+                     .submits = recipe_has_submit(r),
                      .eos = model->eos,
                      .n_eos = model->n_eos,
                      .dialect = ours ? r->prompt.dialect : NULL };

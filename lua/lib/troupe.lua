@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a recipe is written with: T.python{...}, T.calculator{}, T.search{...}, T.mcp{...}, T.env{...}, T.tool{...}, T.shots{...}.
+-- What a recipe is written with: T.python{...}, T.calculator{}, T.search{...}, T.mcp{...}, T.env{...}, T.submit{}, T.tool{...}, T.shots{...}.
 -- Each checks its fields and returns a plain table that says what kind of thing it is; nothing is started here.
 
 local T = {}
@@ -56,6 +56,9 @@ end
 
 -- Arithmetic without an error of rounding: calculator(expression). Needs no sandbox.
 function T.calculator(t) return checked("calculator", {}, t or {}) end
+
+-- submit(answer) ends the episode: what is handed in is its answer, as one that the dialect has read.
+function T.submit(t) return checked("submit", {}, t or {}) end
 
 -- Words that dialects have a meaning for.
 local TAKEN = { answer = 1, think = 1, result = 1, tool_call = 1, tool_response = 1 }

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/vec.h"
+#include "env/tools/submit.h"
 #include "exchange/limits.h"
 #include "tests/support/support.h"
 
@@ -213,6 +214,7 @@ typedef struct scripted {
     router *router;
     parrot parrot;
     int max_turns, max_observation;
+    bool submits;
     size_t room, max_tokens; /* 0: enough */
 } scripted;
 
@@ -250,6 +252,11 @@ static inline void open_parts(scripted *p)
                      .free = parrot_free };
     p->router = router_new(NULL);
     test_ok(router_add(p->router, &t, &err), &err);
+    const tool submit = submit_tool();
+    if (p->submits)
+        test_ok(router_add(p->router, &submit, &err), &err);
+    else
+        submit.free(submit.self);
     char *tools = router_tools_json(p->router);
     p->dialect = dialect_new(p->dialect_name, p->options, tools, &err);
     if (!p->dialect) fail_msg("%s", err.text);
@@ -292,6 +299,7 @@ static inline episode *run_ids(scripted *p, const token_ids *ids)
                                     .tokenizer = p->tokenizer,
                                     .dialect = p->dialect,
                                     .router = p->router,
+                                    .submits = p->submits,
                                     .dialect_name = p->dialect_name,
                                     .environment = "tools",
                                     .instruction = "",
@@ -315,6 +323,7 @@ static inline episode *run_ids(scripted *p, const token_ids *ids)
     const limits allowed = { .vocab = tokenizer_vocab(p->tokenizer),
                              .max_context = (int64_t)en.room,
                              .max_turns = p->max_turns,
+                             .submits = p->submits,
                              .eos = &eos,
                              .n_eos = eos >= 0,
                              .dialect = strpbrk(p->dialect_name, "./") ? NULL : p->dialect_name };
