@@ -147,9 +147,9 @@ static int take_flag(int argc, char **argv, int *i, const syntax *s, error *err)
 
 /* ---- words ---- */
 
-static int take_word(arguments *a, const char *word, bool may_be_key, const syntax *s, error *err)
+static int take_word(arguments *a, const char *word, bool before, const syntax *s, error *err)
 {
-    if (may_be_key && s->keys && is_override(word)) {
+    if (before && s->keys && is_override(word)) {
         if (a->n_overrides == MAX_OVERRIDES)
             return error_set(err, ERR_ARGUMENT, "more than %d key=value words", MAX_OVERRIDES);
         a->overrides[a->n_overrides++] = word;
@@ -159,6 +159,7 @@ static int take_word(arguments *a, const char *word, bool may_be_key, const synt
         return error_set(err, ERR_ARGUMENT, "unexpected word '%.80s' (expected %s)", word,
                          s->words ? s->words : "options alone");
     a->positional[a->n_positional++] = word;
+    a->n_before += before;
     return OK;
 }
 

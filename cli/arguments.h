@@ -15,7 +15,7 @@
 
 #include "base/error.h"
 
-enum { MAX_POSITIONAL = 8, MAX_OVERRIDES = 96 };
+enum { MAX_POSITIONAL = 40, MAX_OVERRIDES = 96 };
 
 /* One option. Exactly one of the places is set: it says what kind of value the option takes. An option that isn't given
  * leaves its place as it was. */
@@ -42,6 +42,7 @@ typedef struct syntax {
 typedef struct arguments {
     const char *positional[MAX_POSITIONAL];
     int n_positional;
+    int n_before;                         /* of these, how many stand before "--"; all where there is none */
     const char *overrides[MAX_OVERRIDES]; /* "key=value" */
     int n_overrides;
     bool help;

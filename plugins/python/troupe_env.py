@@ -78,7 +78,7 @@ class Environment:
 class Maker:
     """What all episodes of a KIND:NAME share: loaded once, when T.env asks `open`."""
 
-    turns = 8  # for the recipe that --recipe writes
+    turns, speaks = 8, True  # for the recipe that --recipe writes: is there more to say than calls of the tools?
 
     def __init__(self, name, config, make=None, tools=()):
         self.name, self.config, self.tools, self.make = name, config, list(tools), make
@@ -479,7 +479,10 @@ def serve(open_maker, streams=None):
 
 # ---- KIND:NAME
 
-KINDS = ("gymnasium", "openenv", "reasoning_gym", "skyrl_gym", "textworld", "verifiers")
+KINDS = {  # and what pip calls the package
+    "gymnasium": "gymnasium[toy-text]", "openenv": "openenv", "reasoning_gym": "reasoning-gym", "skyrl_gym": "skyrl-gym",
+    "textworld": "textworld", "verifiers": "verifiers<0.2",
+}
 
 
 def load_file(path):
@@ -512,6 +515,13 @@ def own_class(name, config):
     return maker
 
 
+def how_to_install(kind, package):
+    """The command, where the package is the KIND's own and no further one that it wants."""
+    if package != kind:
+        return ""
+    return f": install it by {sys.executable} -m pip install '{KINDS[kind]}', or take a Python that has it"
+
+
 def open_kind(what, config):
     kind, _, name = what.partition(":")
     if kind == "file":
@@ -519,7 +529,7 @@ def open_kind(what, config):
     try:
         return importlib.import_module(f"troupe_adapters.{kind}").open_maker(name, config)
     except ModuleNotFoundError as error:
-        raise Refused(f"{what}: {sys.executable} has no Python package '{error.name}': install it in the environment that runs this")
+        raise Refused(f"{what}: {sys.executable} has no Python package '{error.name}'{how_to_install(kind, error.name)}")
 
 
 def write_rows(what, count, seed, config, answers):
@@ -532,10 +542,12 @@ def write_rows(what, count, seed, config, answers):
 def write_recipe(given):
     from troupe_adapters import recipe
 
+    recipe.check(given.recipe)
     maker = open_kind(given.what, given.config)
-    rows = maker.rows(64 if given.rows is None else given.rows, given.seed)
+    rows = maker.rows(256 if given.rows is None else given.rows, given.seed)
     recipe.write(given.recipe, given.what, given.config, given.model, maker, rows)
-    print(f"next: troupe env test --recipe {given.recipe}/recipe.lua, then: troupe train {given.recipe}/recipe.lua", file=sys.stderr)
+    path = os.path.join(given.recipe, "recipe.lua")
+    print(f"written: {path}\nnext: troupe env test --recipe {path}, troupe train {path}", file=sys.stderr)
 
 
 def arguments():
@@ -548,7 +560,7 @@ def arguments():
     parser.add_argument("--model", default="models/smollm2", metavar="FOLDER", help="for --recipe: the model to train")
     given = parser.parse_args()
     kind, colon, _ = given.what.partition(":")
-    if not colon or kind not in KINDS + ("file",):
+    if not colon or kind not in (*KINDS, "file"):
         parser.error(f"'{given.what}' is not KIND:NAME with a KIND of {', '.join(KINDS)} or file")
     return given
 

@@ -152,6 +152,8 @@ class Play(Environment):
 
 
 class Registered(Maker):
+    speaks = False  # a turn without a call can do no more than name an action, too
+
     def __init__(self, name, config):
         super().__init__(name, config)
         if importlib.util.find_spec("minigrid"):

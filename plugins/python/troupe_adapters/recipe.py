@@ -7,30 +7,54 @@ import sys
 from troupe_env import Refused, plain
 
 RECIPE = """local T = require "troupe"
+
 return {{
+    name = {name},
     model = {model},
     data = {{ train = "rows.jsonl" }},
-    prompt = {{ dialect = "xml", chat_template = "model", instruction = {instruction} }},
+    prompt = {{
+        dialect = "xml",{template}
+        instruction = {instruction},
+    }},
     env = {{
         tools = {{ T.env{{
             command = {{ {command} }},
             config = {config},
-            instances = 4, at_once = 1,
+            instances = 4, at_once = 1, start = 300, -- seconds: some packages take long to be imported
         }} }},
         max_turns = {turns},
     }},
-    rollout = {{ max_tokens = 128, max_context = 2048, group = 8, prompts_per_step = 8 }},
-    reward = {{ script = "reward.lua", objectives = {{ score = 1 }} }},
-    steps = 30, actors = 1, eval_every = 0,
+    -- valid: turns that the environment could use. While no episode scores, they are the signal.
+    reward = {{ script = "reward.lua", objectives = {{ score = 1, valid = 0.1 }} }},
+    rollout = {{ group = 8, prompts_per_step = 4, max_tokens = {tokens}, max_context = {context}, temperature = 0.8 }},
+    optim = {{ lr = 2e-5, warmup = 2 }}, -- for small models; 1e-6 is for models of billions
+    precision = "bf16",
+    steps = 30, actors = 1, eval_every = 0, checkpoint_every = 10, keep_checkpoints = 1,
+    lease_seconds = 900, -- on a slow machine long prompts take minutes
 }}
 """
 REWARD = """-- What the environment gave: `reward`, or `score` where that is its name; docs/env_python.md names others.
-return function(task, episode)
+local function score(episode)
     local sum = 0
     for _, step in ipairs(episode.env_rewards) do sum = sum + (step.reward or step.score or 0) end
-    return { score = sum }
+    return sum
+end
+
+-- The share of the turns that the environment could use; one that the tokens did not suffice for is none.
+local function valid(episode)
+    local usable, turns = 0, #episode.tool_calls
+    for _, call in ipairs(episode.tool_calls) do usable = usable + (call.ok and 1 or 0) end
+    if episode.stop_reason == "length" then turns = turns + 1 end
+    return turns > 0 and usable / turns or 0
+end
+
+return function(task, episode)
+    return { score = score(episode), valid = valid(episode) }
 end
 """
+FILES = ("rows.jsonl", "reward.lua", "recipe.lua")
+CONTEXT = 2048  # tokens; an actor's memory grows with it
+TURN_TOKENS, EPISODE_TOKENS = 32, 128  # a call of a small tool has about 10
 
 
 def lua(value):
@@ -45,25 +69,85 @@ def lua(value):
     return f'"{escaped}"'
 
 
+# Of which kinds a NAME can be a path, and whether to a folder, too: elsewhere one of this name is here by chance.
+PATHS = {"file": os.path.isfile, "openenv": os.path.exists, "textworld": os.path.exists, "verifiers": os.path.isfile}
+
+
 def from_anywhere(what):
     """KIND:NAME with the path in it, if there is one, from the root."""
     kind, _, name = what.partition(":")
-    path, colon, rest = (name, "", "") if os.path.exists(name) else name.rpartition(":")
-    return f"{kind}:{os.path.abspath(path)}{colon}{rest}" if path and os.path.exists(path) else what
+    is_path = PATHS.get(kind, lambda path: False)
+    path, colon, rest = (name, "", "") if is_path(name) else name.rpartition(":")
+    return f"{kind}:{os.path.abspath(path)}{colon}{rest}" if path and is_path(path) else what
+
+
+# ---- What the policy is told
+
+
+def calls(tool):
+    """A tool's calls as the dialect xml has them: one for each value, where there are few."""
+    name, properties = tool["name"], tool.get("parameters", {}).get("properties", {})
+    only = next(iter(properties.items())) if len(properties) == 1 else (None, {})
+    if only[1].get("type") != "string":
+        return [f"<{name}>{{{', '.join(json.dumps(p) + ': ...' for p in properties)}}}</{name}>"]
+    values = only[1].get("enum", [])
+    return [f"<{name}>{v}</{name}>" for v in values] if 0 < len(values) <= 8 else [f"<{name}>{only[0].upper()}</{name}>"]
+
+
+def instruction(maker):
+    said = "<answer>TEXT</answer>"
+    if maker.turns == 1 and not maker.tools:
+        return f"Be brief, and write your answer as {said}."
+    if not maker.tools:
+        return f"In each turn write what you do as {said}, and nothing else."
+    written = [call for tool in maker.tools for call in calls(tool)] + ([said] if maker.speaks else [])
+    return f"In each turn write one of these, and nothing else: {', '.join(written)}."
+
+
+# ---- What the model can do
+
+
+def of_model(model, name):
+    """A file of the model's folder as an object; {} where it is not there."""
+    try:
+        with open(os.path.join(model, name), encoding="utf-8") as f:
+            return json.load(f)
+    except (OSError, ValueError):
+        return {}
+
+
+def has_template(model):
+    return os.path.exists(os.path.join(model, "chat_template.jinja")) or bool(of_model(model, "tokenizer_config.json").get("chat_template"))
+
+
+def text_of(what, config, model, maker):
+    """recipe.lua."""
+    program = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "troupe_env.py")
+    context = min(CONTEXT, of_model(model, "config.json").get("max_position_embeddings") or CONTEXT)
+    tokens = min(max(EPISODE_TOKENS, TURN_TOKENS * maker.turns), context // 2)
+    return RECIPE.format(name=lua(what), model=lua(os.path.abspath(model)), config=lua(config), turns=maker.turns, tokens=tokens,
+                         command=", ".join(map(lua, (sys.executable, program, from_anywhere(what)))), context=context,
+                         instruction=lua(instruction(maker)), template=' chat_template = "model",' if has_template(model) else "")
+
+
+# ---- The folder
+
+
+def check(folder):
+    """Before a package is imported: that takes long. What is in the way is not written over."""
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise Refused(f"{folder} is a file, not a folder to write a recipe into")
+    there = [name for name in FILES if os.path.exists(os.path.join(folder, name))]
+    if there:
+        raise Refused(f"{folder} has a {there[-1]} already: name another folder, or remove it")
 
 
 def write(folder, what, config, model, maker, rows):
-    if os.path.exists(os.path.join(folder, "recipe.lua")):
-        raise Refused(f"{folder} has a recipe.lua already")
-    program = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "troupe_env.py")
-    tools = ", ".join(tool["name"] for tool in maker.tools)
-    instruction = f"Take your turn by a call of a tool ({tools}), or" if tools else "Say what you do or answer"
-    recipe = RECIPE.format(model=lua(os.path.abspath(model)), config=lua(config), turns=maker.turns,
-                           command=", ".join(map(lua, (sys.executable, program, from_anywhere(what)))),
-                           instruction=lua(f"{instruction} as <answer>TEXT</answer>."))
-
-    os.makedirs(folder, exist_ok=True)
     lines = "".join(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows)
-    for name, text in (("rows.jsonl", lines), ("reward.lua", REWARD), ("recipe.lua", recipe)):
+    if not lines:
+        raise Refused(f"{what} has no rows")
+    texts = lines, REWARD, text_of(what, config, model, maker)
+    os.makedirs(folder, exist_ok=True)
+    for name, text in zip(FILES, texts):
         with open(os.path.join(folder, name), "w", encoding="utf-8", errors="replace") as f:
             f.write(text)

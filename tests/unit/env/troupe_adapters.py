@@ -188,20 +188,65 @@ class OpenEnv(Adapters):
 
 
 class Recipes(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def run_program(self, *words, folder="made"):
+        return subprocess.run([sys.executable, troupe_env.PROGRAM, *words, "--recipe", folder], check=False, capture_output=True, text=True,
+                              cwd=self.folder.name)
+
+    def write(self, *words, folder="made"):
+        done = self.run_program(*words, folder=folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(os.path.join(self.folder.name, folder, "recipe.lua"), encoding="utf-8") as f:
+            return f.read()
+
     def test_a_recipe_is_a_folder_with_rows_and_a_reward(self):
-        with tempfile.TemporaryDirectory() as folder:
-            sums = os.path.join(HERE, "sums_env.py")
-            command = [sys.executable, troupe_env.PROGRAM, f"verifiers:{os.path.relpath(sums)}", "--recipe", folder, "--rows", "2",
-                       "--config", '{"kwargs": {"rows": 3}, "n": ["a \\"b\\"", true]}']
-            subprocess.run(command, check=True, capture_output=True)
-            with open(os.path.join(folder, "recipe.lua"), encoding="utf-8") as f:
-                recipe = f.read()
-            self.assertIn(f'"verifiers:{os.path.abspath(sums)}"', recipe)
-            self.assertIn('config = { ["kwargs"] = { ["rows"] = 3 }, ["n"] = { "a \\034b\\034", true } }', recipe)
-            with open(os.path.join(folder, "rows.jsonl"), encoding="utf-8") as f:
-                self.assertEqual([json.loads(line)["index"] for line in f], [0, 1])
-            again = subprocess.run(command, check=False, capture_output=True, text=True)
-            self.assertEqual((again.returncode, "has a recipe.lua already" in again.stderr), (1, True))
+        sums = os.path.join(HERE, "sums_env.py")
+        recipe = self.write(f"verifiers:{os.path.relpath(sums, self.folder.name)}", "--rows", "2", "--config",
+                            '{"kwargs": {"rows": 3}, "n": ["a \\"b\\"", true]}')
+        self.assertIn(f'"verifiers:{os.path.abspath(sums)}"', recipe)
+        self.assertIn('config = { ["kwargs"] = { ["rows"] = 3 }, ["n"] = { "a \\034b\\034", true } }', recipe)
+        self.assertIn(f'command = {{ "{sys.executable}", "{troupe_env.PROGRAM}", ', recipe)
+        with open(os.path.join(self.folder.name, "made/rows.jsonl"), encoding="utf-8") as f:
+            self.assertEqual([json.loads(line)["index"] for line in f], [0, 1])
+
+    def test_a_folder_of_the_environments_name_is_no_path(self):
+        self.assertIn('"verifiers:sums_env"', self.write("verifiers:sums_env", folder="sums_env"))
+        self.assertIn('"verifiers:sums_env"', self.write("verifiers:sums_env", folder="again"))
+
+    def test_what_is_there_is_refused_before_the_package_is_looked_for(self):
+        self.write("verifiers:sums_env", "--rows", "1")
+        self.assertIn("made has a recipe.lua already", self.run_program("verifiers:nothing").stderr)
+        os.remove(os.path.join(self.folder.name, "made/recipe.lua"))
+        self.assertIn("made has a reward.lua already", self.run_program("verifiers:sums_env").stderr)
+        self.assertIn("made/rows.jsonl is a file", self.run_program("verifiers:sums_env", folder="made/rows.jsonl").stderr)
+        self.assertEqual(os.listdir(os.path.join(self.folder.name, "made")).count("recipe.lua"), 0)
+
+    def test_the_policy_is_told_how_a_turn_is_written(self):
+        path = os.path.join(self.folder.name, "made.py")
+        one = "[{'name': %r, 'parameters': {'properties': {%r: {'type': 'string'%s}}}}]"
+        for tools, more, said in (
+                (one % ("act", "action", ", 'enum': ['left', 'up']"), "speaks = False", "else: <act>left</act>, <act>up</act>."),
+                (one % ("say", "text", ""), "", ": <say>TEXT</say>, <answer>TEXT</answer>."),
+                ("[{'name': 'look'}, {'name': 'add', 'parameters': {'properties': {'a': {}, 'b': {}}}}]", "",
+                 ": <look>{}</look>, <add>{\\034a\\034: ..., \\034b\\034: ...}</add>, <answer>"),
+                ("[]", "", "In each turn write what you do as <answer>TEXT</answer>"),
+                ("[]", "turns = 1", "write your answer as <answer>TEXT</answer>")):
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(f"import troupe_env\nclass Made(troupe_env.Maker):\n    {more}\n"
+                        f"    def __init__(self, name, config):\n        super().__init__(name, config, tools={tools})\n")
+            self.assertIn(said, self.write(f"file:{path}:Made", folder=str(hash(said + more))))
+
+    def test_a_recipe_asks_no_more_than_the_model_can(self):
+        for name, text in (("config.json", '{"max_position_embeddings": 512}'), ("tokenizer_config.json", '{"chat_template": "x"}')):
+            self.assertNotIn("max_context = 512" if name == "config.json" else "chat_template", self.write("verifiers:sums_env", folder=name[:3]))
+            with open(os.path.join(self.folder.name, name), "w", encoding="utf-8") as f:
+                f.write(text)
+        recipe = self.write("verifiers:sums_env", "--model", ".")
+        self.assertIn("max_tokens = 256, max_context = 512,", recipe)
+        self.assertIn('dialect = "xml", chat_template = "model",', recipe)
 
 
 if __name__ == "__main__":
