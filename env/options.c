@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+const word_row PLUGIN_SANDBOX_WORDS[] = { PLUGIN_SANDBOXES(WORDS_ROW){ 0 } };
+
 #define AT(member) OPTION_AT(env_options, member)
 
 static const option ROWS[] = {
@@ -23,6 +25,16 @@ static const option ROWS[] = {
           "made with env/troupe_env.h. A run keeps its own copy. The Lua goes to actors on other machines "
           "with the recipe; a shared object does not, they need a copy of it.",
       .elsewhere = "env_class env.env_class env.script environment" },
+    { "env.plugin_sandbox", OPTION_WORD, AT(plugin_sandbox), 0, 0, "auto",
+      .help = "what the processes of `env.plugin` are locked in with",
+      .more = "Locked in, Lua opens no file, and a shared object reads those of its own folder and the system's "
+              "libraries; there is no network, no other process or thread, and nothing is written "
+              "(docs/env_plugins.md).",
+      .words = PLUGIN_SANDBOX_WORDS, .needs = "env.plugin" },
+    { "env.plugin_memory_mb", OPTION_WHOLE, AT(plugin_memory_mb), 16, 1e6, "4096",
+      .help = "memory that a process of `env.plugin` may take, in MB",
+      .more = "Of all episodes that it plays at once, in addresses. A Lua episode may take 64 MB of it.",
+      .needs = "env.plugin" },
     { "env.index", OPTION_PATH, AT(index), 0, 0, "", .help = "the index that T.search{...} searches",
       .more = "`troupe index CORPUS.jsonl INDEX` makes one (docs/search.md). An actor on another machine needs a copy "
               "of it, and of the recipe.",

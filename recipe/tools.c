@@ -2,6 +2,7 @@
 #include "recipe/tools.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -340,14 +341,23 @@ static const char *name_in(const char *path)
     return slash ? slash + 1 : path;
 }
 
+enum { MEMORY_TEXT = 16 };
+
 /* The command of the process in which env.plugin is played: this program. self: [RECIPE_PATH]. */
-static int host_plugin(const recipe *r, char *self, const char **words, error *err)
+static int host_plugin(const recipe *r, char *self, char memory[MEMORY_TEXT], const char **words, error *err)
 {
     const int rc = process_self_path(self, RECIPE_PATH, err);
+    if (r->sent && r->env.plugin_sandbox == PLUGIN_NONE)
+        return error_set(err, ERR_ARGUMENT,
+                         "env.plugin_sandbox = \"none\" in a recipe that was sent: start this worker with RECIPE.lua, "
+                         "a copy of your own, if its plugin may do what you may");
+    snprintf(memory, MEMORY_TEXT, "%d", r->env.plugin_memory_mb);
     words[0] = self;
     words[1] = "env-host";
     words[2] = r->env.plugin;
-    words[3] = NULL;
+    words[3] = words_of(PLUGIN_SANDBOX_WORDS, (int)r->env.plugin_sandbox);
+    words[4] = memory;
+    words[5] = NULL;
     return rc;
 }
 
@@ -355,9 +365,9 @@ static int host_plugin(const recipe *r, char *self, const char **words, error *e
 static int add_environment(tooling *t, lua_State *L)
 {
     const char *command[MAX_TEXTS + 1];
-    char self[RECIPE_PATH];
+    char self[RECIPE_PATH], memory[MEMORY_TEXT];
     int rc = texts_at(L, "command", command, t->err);
-    if (rc == OK && !command[0]) rc = host_plugin(t->r, self, command, t->err);
+    if (rc == OK && !command[0]) rc = host_plugin(t->r, self, memory, command, t->err);
     const bool is_file = command[0] == self;
     if (rc == OK && !(is_file && env_plugin_is_lua(&t->r->env)))
         rc = check_program(t->r, "env", is_file ? t->r->env.plugin : command[0], t->err);

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/held_folder.h"
 #include "env/repeat.h"
+#include "env/sandbox/confine.h"
 #include "env/sandbox/filter.h"
 #include "env/sandbox/proof.h"
 #include "env/tools/python.h"
@@ -177,7 +178,8 @@ static void tell_of_layers(const listener *l, const box *b)
 
     if (strcmp(reported(b, "\nlandlock ", version, sizeof version), "0") != 0)
         snprintf(landlock, sizeof landlock, "Landlock version %s", version);
-    snprintf(detail, sizeof detail, "%s%s, %d system calls allowed", namespaces, landlock, filter_calls());
+    snprintf(detail, sizeof detail, "%s%s, %d system calls allowed", namespaces, landlock,
+             filter_calls(FILTER_OWN_ROOT));
     say(l, FINDING_GOOD, "sandbox", detail, NULL);
 }
 
@@ -216,6 +218,20 @@ static void examine_sandbox(const listener *l)
     box_free(b);
 }
 
+/* What the process of an env.plugin is locked in with. */
+static void examine_plugins(const listener *l)
+{
+    error err = { 0 };
+    char landlock[96] = "no Landlock in this kernel: a shared object may read what you may", detail[512];
+    const int version = confine_landlock(), rc = confine_prove(&err);
+    if (version > 0) snprintf(landlock, sizeof landlock, "Landlock version %d", version);
+    snprintf(detail, sizeof detail, "%s, %d system calls allowed; files, network, processes, signals: %.300s", landlock,
+             filter_calls(FILTER_READER), rc == OK ? "held" : err.text);
+    say(l, good_if(rc == OK), "plugins", detail,
+        "a plugin's sandbox needs seccomp (Linux 3.17), and Landlock (5.13) for a shared object's files; without: "
+        "env.plugin_sandbox = \"none\" (no isolation)");
+}
+
 void machine_examine(void (*on_finding)(void *ctx, const finding *f), void *ctx)
 {
     const listener l = { .say = on_finding, .ctx = ctx };
@@ -229,4 +245,5 @@ void machine_examine(void (*on_finding)(void *ctx, const finding *f), void *ctx)
     examine_libraries(&l);
     examine_python(&l);
     examine_sandbox(&l);
+    examine_plugins(&l);
 }

@@ -115,14 +115,14 @@ static bool ends_with(const char *path, const char *end)
     return n > k && strcmp(path + n - k, end) == 0;
 }
 
-static int open_file(hosting *h, const char *path, error *err)
+static int open_file(hosting *h, const char *path, const plugin_limits *limits, error *err)
 {
-    if (ends_with(path, ".lua")) return plugin_open_lua(path, &h->plugin, err);
-    if (ends_with(path, ".so")) return plugin_open_native(path, &h->plugin, err);
+    if (ends_with(path, ".lua")) return plugin_open_lua(path, limits, &h->plugin, err);
+    if (ends_with(path, ".so")) return plugin_open_native(path, limits, &h->plugin, err);
     return error_set(err, ERR_UNSUPPORTED, "%s is neither .lua nor .so", path);
 }
 
-int plugin_serve(const char *path, error *err)
+int plugin_serve(const char *path, const plugin_limits *limits, error *err)
 {
     hosting h = { 0 };
     char *line = NULL;
@@ -132,7 +132,7 @@ int plugin_serve(const char *path, error *err)
     int rc = keep_streams(&h, err);
     if (rc != OK) return rc;
 
-    open_file(&h, path, &h.broken);
+    open_file(&h, path, limits, &h.broken);
     while (!ferror(h.answers) && (len = getline(&line, &capacity, h.asked)) > 0) hear(&h, line, (size_t)len);
     if (ferror(h.answers)) rc = error_set(err, ERR_PEER, "%s: it has closed what its answers go to", path);
 

@@ -307,12 +307,12 @@ static void free_plugin(void *self)
     free(p);
 }
 
-int plugin_open_lua(const char *path, plugin *out, error *err)
+int plugin_open_lua(const char *path, const plugin_limits *limits, plugin *out, error *err)
 {
     lua_plugin *p = xcalloc(1, sizeof *p);
     p->path = xstrdup(path);
     p->text = file_read(path, MAX_FILE_BYTES, &p->len, err);
-    if (p->text) {
+    if (p->text && plugin_lock(limits, NULL, err) == OK) {
         *out = (plugin){
             .self = p, .open = open_plugin, .reset = reset, .step = step, .close = close_episode, .free = free_plugin
         };

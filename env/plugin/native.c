@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* An environment that is a shared object: env/troupe_env.h. */
 #include <dlfcn.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,13 +158,32 @@ static void free_plugin(void *self)
 
 /* ---- loading ---- */
 
-static int load(native_plugin *p, error *err)
+/* A file that the sandbox hides looks like one that its user may not read. */
+static int not_loaded(const char *why, error *err)
+{
+    const bool hidden = strstr(why, strerror(EACCES)) != NULL || strstr(why, strerror(EPERM)) != NULL;
+    return error_set(err, ERR_UNSUPPORTED, "%s%s", why,
+                     hidden ? " (of a library beside the plugin, or of the system's, it would be loaded; or "
+                              "env.plugin_sandbox = \"none\")"
+                            : "");
+}
+
+/* Locked in first: a library's constructors run when it is loaded. */
+static int load_locked(native_plugin *p, const char *path, const plugin_limits *limits, error *err)
+{
+    const int rc = plugin_lock(limits, path, err);
+    if (rc != OK) return rc;
+    p->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    return p->library ? OK : not_loaded(dlerror(), err);
+}
+
+static int load(native_plugin *p, const plugin_limits *limits, error *err)
 {
     char *path = realpath(p->path, NULL); /* a name without a slash would be looked for elsewhere */
     if (!path) return error_set(err, ERR_NOT_FOUND, "there is no %s", p->path);
-    p->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const int rc = load_locked(p, path, limits, err);
     free(path);
-    if (!p->library) return error_set(err, ERR_UNSUPPORTED, "%s", dlerror());
+    if (rc != OK) return rc;
     p->api = dlsym(p->library, SYMBOL);
     if (!p->api) return error_set(err, ERR_UNSUPPORTED, "%s: it has no %s (env/troupe_env.h)", p->path, SYMBOL);
     if (p->api->size < sizeof *p->api || !p->api->open || !p->api->reset || !p->api->step)
@@ -172,11 +192,11 @@ static int load(native_plugin *p, error *err)
     return OK;
 }
 
-int plugin_open_native(const char *path, plugin *out, error *err)
+int plugin_open_native(const char *path, const plugin_limits *limits, plugin *out, error *err)
 {
     native_plugin *p = xcalloc(1, sizeof *p);
     p->path = xstrdup(path);
-    const int rc = load(p, err);
+    const int rc = load(p, limits, err);
     if (rc != OK) {
         free_plugin(p);
         return rc;

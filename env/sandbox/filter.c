@@ -180,6 +180,19 @@ static const rule RULES[] = {
 #endif
 };
 
+/* Of a process that loads a shared object and may look at files: Landlock says which are opened. To the dynamic linker
+ * a folder that it can't ask about has no libraries. */
+#define NOT_FOR_READING ((uint32_t)(O_ACCMODE | O_CREAT | O_TRUNC | O_PATH | O_ASYNC))
+static const rule READERS[] = {
+    { __NR_openat, false, { { 2, WITHOUT, false, VALUES(NOT_FOR_READING) } }, 1 },
+    { __NR_newfstatat, false, { { 0 } }, 0 },
+#if defined __x86_64__
+    { __NR_open, false, { { 1, WITHOUT, false, VALUES(NOT_FOR_READING) } }, 1 },
+    { __NR_stat, false, { { 0 } }, 0 },
+    { __NR_lstat, false, { { 0 } }, 0 },
+#endif
+};
+
 /* After the rules: these are answered with yes, and nothing is done. A descriptor's owner and signals, as no signal is
  * to be sent that way to any process. Flushes, as scratch files are memory, and a flush of a library that the host
  * shares would delay every process's disk, some 80 times a second. */
@@ -319,7 +332,15 @@ static void add_rule(program *p, const rule *r, uint32_t action)
     load(p, offsetof(struct seccomp_data, nr));
 }
 
-static void build(program *p, bool own_root)
+static void add_rules(program *p, filter_kind kind)
+{
+    for (size_t i = 0; i < N_OF(RULES); i++)
+        if (!RULES[i].landlock_only || kind == FILTER_LANDLOCK) add_rule(p, &RULES[i], SECCOMP_RET_ALLOW);
+    for (size_t i = 0; kind == FILTER_READER && i < N_OF(READERS); i++) add_rule(p, &READERS[i], SECCOMP_RET_ALLOW);
+    for (size_t i = 0; i < N_OF(SWALLOWED); i++) add_rule(p, &SWALLOWED[i], SECCOMP_RET_ERRNO); /* of 0: done */
+}
+
+static void build(program *p, filter_kind kind)
 {
     /* First of all: through the entry of another architecture (int 0x80 on x86-64) a number means another call. */
     load(p, offsetof(struct seccomp_data, arch));
@@ -333,10 +354,8 @@ static void build(program *p, bool own_root)
     emit(p, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
     answer(p, SECCOMP_RET_KILL_PROCESS);
 
-    allow_calls(p, own_root);
-    for (size_t i = 0; i < N_OF(RULES); i++)
-        if (!own_root || !RULES[i].landlock_only) add_rule(p, &RULES[i], SECCOMP_RET_ALLOW);
-    for (size_t i = 0; i < N_OF(SWALLOWED); i++) add_rule(p, &SWALLOWED[i], SECCOMP_RET_ERRNO); /* of 0: done */
+    allow_calls(p, kind == FILTER_OWN_ROOT);
+    add_rules(p, kind);
 
     /* A call newer than the lists does not exist: libraries then take an older one. Others are forbidden. */
     emit(p, BPF_JMP | BPF_JGE | BPF_K, FIRST_YOUNG_CALL, 0, 1);
@@ -356,29 +375,59 @@ static bool write_whole(int fd, const void *bytes, size_t len)
     return true;
 }
 
-static int write_program(int fd, bool own_root)
+static int write_program(int fd, filter_kind kind)
 {
     program p = { .n = 0 };
-    build(&p, own_root);
+    build(&p, kind);
     const uint32_t len = (uint32_t)((size_t)p.n * sizeof *p.code);
     return write_whole(fd, &len, sizeof len) && write_whole(fd, p.code, len) ? OK : ERR_IO;
 }
 
-int filter_calls(void) { return (int)(N_OF(ALWAYS) + N_OF(PATHS) + N_OF(RULES)); }
+/* Of the calls that `kind` allows, those that stand on a list alone or with conditions. */
+int filter_calls(filter_kind kind)
+{
+    const size_t paths = kind == FILTER_OWN_ROOT ? N_OF(PATHS) : 0;
+    const size_t readers = kind == FILTER_READER ? N_OF(READERS) : 0;
+    return (int)(N_OF(ALWAYS) + N_OF(RULES) + paths + readers);
+}
+
+static int check_processor(error *err)
+{
+#ifndef OWN_ARCH
+    return error_set(err, ERR_UNSUPPORTED,
+                     "sandbox: system calls are limited on x86-64 and arm64, not on this processor");
+#endif
+    (void)err;
+    return OK;
+}
+
+int filter_install(filter_kind kind, error *err)
+{
+    program p = { .n = 0 };
+    if (check_processor(err) != OK) return ERR_UNSUPPORTED;
+    build(&p, kind);
+    for (int i = 0; i < p.n; i++)
+        if (p.code[i].k == FILTER_SELF) p.code[i].k = (uint32_t)getpid();
+
+    const struct sock_fprog code = { .len = (unsigned short)p.n, .filter = p.code };
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &code) == 0)
+        return OK;
+    error_sys(err, errno, "sandbox: cannot limit system calls (seccomp)");
+    return ERR_UNSUPPORTED;
+}
 
 int filter_open(error *err)
 {
-#ifndef OWN_ARCH
-    error_set(err, ERR_UNSUPPORTED, "sandbox: the system call filter knows x86-64 and arm64, not this processor");
-    return -1;
-#endif
+    if (check_processor(err) != OK) return -1;
     const int fd = memfd_create("troupe-filter", 0);
     if (fd < 0) {
         error_sys(err, errno, "memfd_create");
         return -1;
     }
 
-    if (write_program(fd, true) == OK && write_program(fd, false) == OK && lseek(fd, 0, SEEK_SET) == 0) return fd;
+    if (write_program(fd, FILTER_OWN_ROOT) == OK && write_program(fd, FILTER_LANDLOCK) == OK &&
+        lseek(fd, 0, SEEK_SET) == 0)
+        return fd;
     error_sys(err, errno, "sandbox: cannot write the system call filter");
     close(fd);
     return -1;

@@ -157,6 +157,9 @@ static void mistakes_with_a_plugin_are_named(void **state)
         { "plugin = 'game.lua', tools = { " WORLD " }", "entry 1 of env.tools, T.env, has a command: one of the two" },
         { "plugin = 5, tools = { T.env{} }", "env.plugin" },
         { "plugin = 'gone.lua', tools = { T.env{} }", "gone.lua" },
+        { "plugin = 'game.lua', plugin_sandbox = 'landlock', tools = { T.env{} }", "env.plugin_sandbox" },
+        { "plugin = 'game.lua', plugin_memory_mb = 1, tools = { T.env{} }", "env.plugin_memory_mb" },
+        { "plugin_sandbox = 'none', tools = { " WORLD " }", "env.plugin_sandbox" },
     };
     char *dir = test_folder_new(), path[TEST_PATH];
     test_file_at(dir, "game.lua", "return {}", path);
@@ -205,6 +208,23 @@ static void a_plugin_is_played(void **state)
         router_free(words);
         router_free(played);
     }
+    recipe_free(r);
+    test_folder_remove(dir);
+}
+
+/* Whoever sends a recipe does not decide what its plugin may do here. */
+static void a_plugin_that_was_sent_is_locked_in(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char *dir = test_folder_new(), path[TEST_PATH];
+    test_file_at(dir, "game.lua", GAME, path);
+    recipe *r = open_with_env(dir, "plugin = 'game.lua', plugin_sandbox = 'none', tools = { T.env{} }", &err);
+    if (!r) fail_msg("%s", err.text);
+    router_free(recipe_router(r, NULL, &err));
+    r->sent = true;
+    assert_null(recipe_router(r, NULL, &err));
+    assert_non_null(strstr(err.text, "env.plugin_sandbox = \"none\" in a recipe that was sent"));
     recipe_free(r);
     test_folder_remove(dir);
 }
@@ -268,6 +288,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_recipe_that_was_sent_starts_no_program),
         cmocka_unit_test(mistakes_with_a_plugin_are_named),
         cmocka_unit_test(a_plugin_is_played),
+        cmocka_unit_test(a_plugin_that_was_sent_is_locked_in),
         cmocka_unit_test(a_plugin_in_lua_needs_few_processes),
         cmocka_unit_test(a_plugin_of_machine_code_is_not_sent_for),
     };

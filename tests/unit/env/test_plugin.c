@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Environments that are files: Lua ones written here, and shared objects (bad_plugin.c, plugins/gridworld). This
- * program is the process that hosts them: "env-host FILE". */
+ * program is the process that hosts them: "env-host FILE [none]", the last without a sandbox. */
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -18,11 +18,11 @@
 #include "tests/support/played.h"
 #include "tests/support/support.h"
 
-static int add(router *r, const char *file, const char *config, int at_once, error *err)
+static int add_as(router *r, const char *file, const char *config, int at_once, const char *sandbox, error *err)
 {
     char self[1024];
     test_ok(process_self_path(self, sizeof self, err), err);
-    const char *const command[] = { self, "env-host", file, NULL };
+    const char *const command[] = { self, "env-host", file, sandbox, NULL };
     const world_config played = { .command = command,
                                   .name = "the game",
                                   .options = config,
@@ -31,6 +31,11 @@ static int add(router *r, const char *file, const char *config, int at_once, err
                                   .timeout_ms = at_once > 1 ? 40000 : 2000, /* alone: for what hangs */
                                   .start_ms = 10000 };
     return environment_add(r, &played, false, err);
+}
+
+static int add(router *r, const char *file, const char *config, int at_once, error *err)
+{
+    return add_as(r, file, config, at_once, NULL, err);
 }
 
 /* An environment in Lua that is written here. */
@@ -377,18 +382,20 @@ static void native_files_that_are_none(void **state)
     test_folder_remove(folder);
 }
 
-/* A plugin's own processes end with it, however it ends. */
+/* A plugin's own processes, which it has without a sandbox, end with it, however it ends. */
 static void native_leaves_no_process_behind(void **state)
 {
     (void)state;
-    char path[TEST_PATH], text[TEST_PATH + 8];
+    error err = { 0 };
+    char path[TEST_PATH], file[TEST_PATH], text[TEST_PATH + 8];
     char *folder = test_folder_new();
     test_file_at(folder, "held", "", path);
     unlink(path);
     assert_int_equal(mkfifo(path, 0600), 0);
     snprintf(text, sizeof text, "leave %s", path);
     for (int i = 0; i < 2; i++) {
-        router *r = native_router("bad_plugin", 1);
+        router *r = router_new(NULL);
+        test_ok(add_as(r, built("bad_plugin", file), "{}", 1, "none", &err), &err);
         struct pollfd held = { .fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), .events = POLLIN };
         free(begun(r, 1));
         expect_said(r, 1, text, FAIL_NONE, "heard");
@@ -472,8 +479,9 @@ static void retail_desk_is_judged_by_deeds_and_words(void **state)
 int main(int argc, char **argv)
 {
     error err = { 0 };
-    if (argc == 3 && strcmp(argv[1], "env-host") == 0) {
-        if (plugin_serve(argv[2], &err) == OK) return 0;
+    if (argc >= 3 && strcmp(argv[1], "env-host") == 0) {
+        const plugin_limits limits = { argc == 4 ? PLUGIN_NONE : PLUGIN_AUTO, 4096 };
+        if (plugin_serve(argv[2], &limits, &err) == OK) return 0;
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
