@@ -274,7 +274,7 @@ static int add_search(tooling *t, lua_State *L)
 
 /* ---- programs of the user's: T.mcp, T.env ---- */
 
-enum { MAX_TEXTS = 64 };
+enum { MAX_TEXTS = 64, IN_FRONT = 3, MAX_WORDS_OF_PROGRAM = MAX_TEXTS + IN_FRONT + 1 };
 
 /* The list `key` of the table on top of the stack, NULL-terminated; the texts live as long as the table. */
 static int texts_at(lua_State *L, const char *key, const char *texts[MAX_TEXTS + 1], error *err)
@@ -301,6 +301,31 @@ static int check_program(const recipe *r, const char *kind, const char *program,
                      kind, program);
 }
 
+static bool flag_at(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    const bool set = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return set;
+}
+
+/* What is started for `command` of the table on top of the stack: this program, in whose sandbox it runs, where the
+ * table asks for that. self: [RECIPE_PATH]. */
+static int command_in_sandbox(lua_State *L, const char *const *command, char *self, const char **words, error *err)
+{
+    int n = 0;
+    if (flag_at(L, "sandbox") && command[0]) {
+        const int rc = process_self_path(self, RECIPE_PATH, err);
+        if (rc != OK) return rc;
+        words[n++] = self;
+        words[n++] = "enclosed";
+        words[n++] = flag_at(L, "network") ? "network" : "alone";
+    }
+    for (; *command; command++) words[n++] = *command;
+    words[n] = NULL;
+    return OK;
+}
+
 /* The field `url` of the table on top of the stack, which keeps it alive; NULL: it has none. */
 static const char *url_at(lua_State *L)
 {
@@ -313,14 +338,17 @@ static const char *url_at(lua_State *L)
 /* T.mcp has checked the values. Who knows only a server's command or address asks it itself for its tools' words. */
 static int add_mcp(tooling *t, lua_State *L)
 {
-    const char *command[MAX_TEXTS + 1], *only[MAX_TEXTS + 1], *url = url_at(L);
+    const char *command[MAX_TEXTS + 1], *words[MAX_WORDS_OF_PROGRAM], *only[MAX_TEXTS + 1], *url = url_at(L);
+    char self[RECIPE_PATH];
     header_lines headers = { 0 };
     int rc = texts_at(L, "command", command, t->err);
     if (rc == OK) rc = texts_at(L, "tools", only, t->err);
     if (rc == OK) rc = url ? check_server(t->r, "mcp", url, t->err) : check_program(t->r, "mcp", command[0], t->err);
+    if (rc == OK) rc = command_in_sandbox(L, command, self, words, t->err);
     if (rc == OK) rc = read_headers(L, &headers, t->err);
     if (rc == OK) {
-        const mcp_tools_config served = { .server = { .command = command,
+        const mcp_tools_config served = { .server = { .command = words,
+                                                      .name = command[0],
                                                       .url = url,
                                                       .headers = (const char *const *)headers.data,
                                                       .timeout_ms = (int)(number_field(L, "timeout") * 1000),
@@ -364,11 +392,12 @@ static int host_plugin(const recipe *r, char *self, char memory[MEMORY_TEXT], co
 /* T.env has checked the values. */
 static int add_environment(tooling *t, lua_State *L)
 {
-    const char *command[MAX_TEXTS + 1];
+    const char *command[MAX_TEXTS + 1], *words[MAX_WORDS_OF_PROGRAM];
     char self[RECIPE_PATH], memory[MEMORY_TEXT];
     int rc = texts_at(L, "command", command, t->err);
-    if (rc == OK && !command[0]) rc = host_plugin(t->r, self, memory, command, t->err);
-    const bool is_file = command[0] == self;
+    if (rc == OK) rc = command_in_sandbox(L, command, self, words, t->err);
+    if (rc == OK && !command[0]) rc = host_plugin(t->r, self, memory, words, t->err);
+    const bool is_file = !command[0];
     if (rc == OK && !(is_file && env_plugin_is_lua(&t->r->env)))
         rc = check_program(t->r, "env", is_file ? t->r->env.plugin : command[0], t->err);
     if (rc != OK) return rc;
@@ -380,8 +409,8 @@ static int add_environment(tooling *t, lua_State *L)
     json_decref(given);
 
     const int at_once = (int)number_field(L, "at_once");
-    const world_config played = { .command = command,
-                                  .name = is_file ? name_in(t->r->env.plugin) : NULL,
+    const world_config played = { .command = words,
+                                  .name = is_file ? name_in(t->r->env.plugin) : command[0],
                                   .options = options,
                                   .instances = (int)number_field(L, "instances"),
                                   .at_once =

@@ -15,6 +15,7 @@
 #include "env/repeat.h"
 #include "env/sandbox/confine.h"
 #include "env/sandbox/filter.h"
+#include "env/sandbox/landlock.h"
 #include "env/sandbox/proof.h"
 #include "env/tools/python.h"
 #include "kernels/device.h"
@@ -223,7 +224,7 @@ static void examine_plugins(const listener *l)
 {
     error err = { 0 };
     char landlock[96] = "no Landlock in this kernel: a shared object may read what you may", detail[512];
-    const int version = confine_landlock(), rc = confine_prove(&err);
+    const int version = landlock_version(), rc = confine_prove(&err);
     if (version > 0) snprintf(landlock, sizeof landlock, "Landlock version %d", version);
     snprintf(detail, sizeof detail, "%s, %d system calls allowed; files, network, processes, signals: %.300s", landlock,
              filter_calls(FILTER_READER), rc == OK ? "held" : err.text);

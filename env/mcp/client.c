@@ -496,7 +496,7 @@ mcp_client *mcp_open(const mcp_config *config, error *err)
     if (config->url)
         rc = mcp_streamable(config->url, config->headers, &c->link, err);
     else
-        mcp_stdio(config->command, &c->link);
+        mcp_stdio(config->command, config->name, &c->link);
     if (rc == OK && wait_until_listed(c, err) == OK) return c;
     mcp_free(c);
     return NULL;

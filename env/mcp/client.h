@@ -16,7 +16,8 @@
 typedef struct mcp_client mcp_client;
 
 typedef struct mcp_config {
-    const char *const *command; /* argv, NULL-terminated; copied. Or: */
+    const char *const *command; /* argv, NULL-terminated; copied */
+    const char *name;           /* what sentences call the program; copied. NULL: command[0]. Or: */
     const char *url;            /* of a server that runs; copied */
     const char *const *headers; /* "Name: value", for url; NULL-terminated, copied; NULL: none */
     int timeout_ms;             /* of a call; 0: 30000 */

@@ -34,9 +34,9 @@ static void kill_program(void *self) { program_kill(self); }
 
 static void free_program(void *self) { program_free(self); }
 
-void mcp_stdio(const char *const *command, mcp_transport *out)
+void mcp_stdio(const char *const *command, const char *name, mcp_transport *out)
 {
-    program *p = program_new(command, NULL);
+    program *p = program_new(command, name);
     *out = (mcp_transport){ .self = p,
                             .name = program_name(p),
                             .in_line = true,

@@ -45,7 +45,7 @@ typedef struct mcp_transport {
     void (*free)(void *self);
 } mcp_transport;
 
-/* argv, NULL-terminated; copied. */
-void mcp_stdio(const char *const *command, mcp_transport *out);
+/* argv, NULL-terminated, and what sentences call it (NULL: argv[0]); copied. */
+void mcp_stdio(const char *const *command, const char *name, mcp_transport *out);
 /* headers: "Name: value", NULL-terminated; NULL: none. Both are copied. http_new's and http_check_url's errors. */
 int mcp_streamable(const char *url, const char *const *headers, mcp_transport *out, error *err);

@@ -11,6 +11,7 @@
 #include "base/vec.h"
 #include "env/plugin/plugin.h"
 #include "env/sandbox/confine.h"
+#include "env/sandbox/landlock.h"
 
 typedef vec(const char *) places; /* owned */
 
@@ -80,7 +81,7 @@ int plugin_lock(const plugin_limits *limits, const char *library, error *err)
         fprintf(stderr, "env.plugin_sandbox = \"none\": the plugin may do what this user may\n");
         return OK;
     }
-    if (library && confine_landlock() == 0)
+    if (library && landlock_version() == 0)
         fprintf(stderr, "this kernel has no Landlock: the plugin may read what this user may, and write nothing\n");
 
     places all = { 0 };

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 
 #include "base/file.h"
 #include "env/sandbox/filter.h"
+#include "env/sandbox/landlock.h"
 
 extern char **environ;
 
@@ -34,76 +34,26 @@ int __lsan_is_turned_off(void) { return locked; }
 static int locked;
 #endif
 
-/* ---- Landlock ---- */
-
-/* As in <linux/landlock.h>, of which older systems have less. */
-enum { CREATE_RULESET = 444, ADD_RULE = 445, RESTRICT_SELF = 446, ASK_VERSION = 1, PATH_BENEATH = 1 };
-enum { READ_FILE = 1 << 2, READ_DIR = 1 << 3 };
-
-typedef struct ruleset_attr {
-    uint64_t files, network, scoped;
-} ruleset_attr;
-
-typedef struct __attribute__((packed)) path_attr {
-    uint64_t allowed;
-    int32_t parent;
-} path_attr;
-
-int confine_landlock(void)
-{
-    const long version = syscall(CREATE_RULESET, NULL, 0, ASK_VERSION);
-    return version > 0 ? (int)version : 0;
-}
-
-/* The versions of Landlock that brought what: 13 rights of files are of the first. */
-enum { RIGHTS = 13, REFER_FROM = 2, TRUNCATE_FROM = 3, NETWORK_FROM = 4, DEVICES_FROM = 5, SCOPES_FROM = 6 };
-
-/* All that this version knows is refused unless a rule allows it: files, TCP, signals to processes outside and their
- * abstract sockets. */
-static int new_ruleset(int version)
-{
-    const int rights = RIGHTS + (version >= REFER_FROM) + (version >= TRUNCATE_FROM) + (version >= DEVICES_FROM);
-    const ruleset_attr all = { .files = (UINT64_C(1) << rights) - 1, .network = 3, .scoped = 3 };
-    size_t size = sizeof all;
-    if (version < SCOPES_FROM) size = offsetof(ruleset_attr, scoped);
-    if (version < NETWORK_FROM) size = offsetof(ruleset_attr, network);
-    return (int)syscall(CREATE_RULESET, &all, size, 0);
-}
-
-/* 0, or errno. A file that is not there, or that this user can't reach, needs no rule. */
-static int allow(int rules, const char *path)
-{
-    struct stat st;
-    const int fd = open(path, O_PATH | O_CLOEXEC);
-    if (fd < 0) return 0;
-    const bool folder = fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
-    const path_attr beneath = { .allowed = folder ? READ_FILE | READ_DIR : READ_FILE, .parent = fd };
-    const int failed = syscall(ADD_RULE, rules, PATH_BENEATH, &beneath, 0) == 0 ? 0 : errno;
-    close(fd);
-    return failed;
-}
+/* ---- what it can do, knows and uses ---- */
 
 static int limit_files(const confine_config *config, error *err)
 {
-    const int version = confine_landlock();
-    if (version == 0) return OK;
-    const int rules = new_ruleset(version);
-    int failed = rules < 0 ? errno : 0;
-    for (const char *const *path = config->readable; config->opens && !failed && path && *path; path++)
-        failed = allow(rules, *path);
-    if (!failed && syscall(RESTRICT_SELF, rules, 0) != 0) failed = errno;
+    if (landlock_version() == 0) return OK;
+    const int rules = landlock_begin(true, err);
+    int rc = rules < 0 ? ERR_UNSUPPORTED : OK;
+    for (const char *const *path = config->readable; config->opens && rc == OK && path && *path; path++)
+        rc = landlock_allow(rules, *path, LANDLOCK_READ, err);
+    if (rc == OK) return landlock_enter(rules, err);
     if (rules >= 0) close(rules);
-    return failed ? error_sys(err, failed, "sandbox: cannot limit files (Landlock)") : OK;
+    return rc;
 }
-
-/* ---- what it can do, knows and uses ---- */
 
 /* To root, files of others in folders that Landlock lets it read stay readable. */
 static int drop_capabilities(const confine_config *config, error *err)
 {
     struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
     struct __user_cap_data_struct sets[2];
-    const uint32_t kept = config->opens && confine_landlock() > 0 ? 1U << CAP_DAC_READ_SEARCH : 0;
+    const uint32_t kept = config->opens && landlock_version() > 0 ? 1U << CAP_DAC_READ_SEARCH : 0;
     if (syscall(SYS_capget, &head, sets) != 0) return error_sys(err, errno, "sandbox: capget");
     sets[0].effective &= kept;
     sets[0].permitted &= kept;
@@ -211,7 +161,7 @@ static int try_all(void)
     const char *const readable[] = { "/dev/null", NULL };
     if (confine(&(confine_config){ .opens = true, .readable = readable, .memory_mb = 64 }, NULL) != OK)
         return NOT_LOCKED;
-    if (confine_landlock() > 0 && opened("/etc/passwd", O_RDONLY)) return FILE_READ;
+    if (landlock_version() > 0 && opened("/etc/passwd", O_RDONLY)) return FILE_READ;
     if (opened("/dev/null", O_WRONLY)) return FILE_WRITTEN;
     if (socket(AF_INET, SOCK_STREAM, 0) >= 0 || socket(AF_UNIX, SOCK_STREAM, 0) >= 0) return SOCKET;
     if (syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) >= 0) return PROCESS;

@@ -19,10 +19,8 @@ typedef struct confine_config {
 } confine_config;
 
 /* The process has one thread. ERR_UNSUPPORTED: this kernel or processor has no seccomp. Without Landlock one that opens
- * files may open all that its user may, to read; see confine_landlock. */
+ * files may open all that its user may, to read. */
 int confine(const confine_config *config, error *err);
-/* This kernel's version of Landlock; 0: it has none. */
-int confine_landlock(void);
 
 /* For `troupe doctor`: a child of this process locks itself in, and tries files, network, processes and signals. OK, or
  * what did not hold. */

@@ -193,6 +193,84 @@ static const rule READERS[] = {
 #endif
 };
 
+/* Of a program that may do the rest: calls that change what it is confined by, reach into other processes, or offer
+ * much of the kernel to be attacked. */
+static const int REFUSED[] = {
+    __NR_mount,
+    __NR_umount2,
+    __NR_pivot_root,
+    __NR_chroot,
+    __NR_unshare,
+    __NR_setns,
+    __NR_ptrace,
+    __NR_process_vm_readv,
+    __NR_process_vm_writev,
+    __NR_kcmp,
+    __NR_bpf,
+    __NR_perf_event_open,
+    __NR_userfaultfd,
+    __NR_keyctl,
+    __NR_add_key,
+    __NR_request_key,
+    __NR_open_by_handle_at,
+    __NR_kexec_load,
+    __NR_kexec_file_load,
+    __NR_init_module,
+    __NR_finit_module,
+    __NR_delete_module,
+    __NR_reboot,
+    __NR_swapon,
+    __NR_swapoff,
+    __NR_acct,
+    __NR_quotactl,
+    __NR_syslog,
+    __NR_settimeofday,
+    __NR_clock_settime,
+    __NR_adjtimex,
+    __NR_clock_adjtime,
+    __NR_fanotify_init,
+    __NR_vhangup,
+    __NR_move_pages,
+    __NR_migrate_pages,
+    __NR_lookup_dcookie,
+    __NR_nfsservctl,
+    __NR_socket,
+    __NR_clone,
+    __NR_sethostname,
+    __NR_setdomainname,
+    __NR_mknodat,
+#if defined __x86_64__
+    __NR_iopl,
+    __NR_ioperm,
+    __NR_modify_ldt,
+    __NR_mknod,
+#endif
+};
+
+/* Younger ones that do the same; as clone3 does, whose flags a filter can't read: the C library takes the older one. */
+static const int REFUSED_YOUNG[] = {
+    424, 425, 426, 427, 428, 429, 430, 431, 432, 433, 435, 438, 440, 442, 443, 447, 467
+};
+
+/* Of one that is confined by Landlock alone. */
+static const int CHANGES[] = {
+    __NR_fchmod,    __NR_fchmodat,  __NR_fchown,      __NR_fchownat,     __NR_utimensat,    __NR_setxattr,
+    __NR_lsetxattr, __NR_fsetxattr, __NR_removexattr, __NR_lremovexattr, __NR_fremovexattr,
+#if defined __x86_64__
+    __NR_chmod,     __NR_chown,     __NR_lchown,      __NR_utime,        __NR_utimes,       __NR_futimesat,
+#endif
+};
+static const int CHANGES_YOUNG[] = { 452, 463, 466, 469 }; /* fchmodat2, setxattrat, removexattrat, file_setattr */
+
+#define NEW_NAMESPACES 0x7e020080u
+static const rule OWN_PROCESSES = { __NR_clone, false, { { 0, WITHOUT, false, VALUES(NEW_NAMESPACES) } }, 1 };
+
+/* Sockets of this machine (AF_UNIX) are not among them: they lead to its services. */
+static const rule INTERNET = { __NR_socket, false, { { 0, IN, false, VALUES(AF_INET, AF_INET6, AF_NETLINK) } }, 1 };
+
+/* What is typed so is read by the shell behind a terminal. */
+static const rule TYPED = { __NR_ioctl, false, { { 1, IN, false, VALUES(TIOCSTI, TIOCLINUX) } }, 1 };
+
 /* After the rules: these are answered with yes, and nothing is done. A descriptor's owner and signals, as no signal is
  * to be sent that way to any process. Flushes, as scratch files are memory, and a flush of a library that the host
  * shares would delay every process's disk, some 80 times a second. */
@@ -340,6 +418,26 @@ static void add_rules(program *p, filter_kind kind)
     for (size_t i = 0; i < N_OF(SWALLOWED); i++) add_rule(p, &SWALLOWED[i], SECCOMP_RET_ERRNO); /* of 0: done */
 }
 
+static void refuse(program *p, const int *calls, size_t n, uint32_t action)
+{
+    for (size_t i = 0; i < n; i++) add_rule(p, &(rule){ .call = calls[i] }, action);
+}
+
+/* Allowed unless refused. */
+static void add_refusals(program *p, filter_kind kind)
+{
+    if (kind != FILTER_OFFLINE) add_rule(p, &INTERNET, SECCOMP_RET_ALLOW);
+    add_rule(p, &OWN_PROCESSES, SECCOMP_RET_ALLOW);
+    add_rule(p, &TYPED, SECCOMP_RET_ERRNO | EPERM);
+    refuse(p, REFUSED, N_OF(REFUSED), SECCOMP_RET_ERRNO | EPERM);
+    refuse(p, REFUSED_YOUNG, N_OF(REFUSED_YOUNG), SECCOMP_RET_ERRNO | ENOSYS);
+    if (kind != FILTER_PROGRAM) {
+        refuse(p, CHANGES, N_OF(CHANGES), SECCOMP_RET_ERRNO | EPERM);
+        refuse(p, CHANGES_YOUNG, N_OF(CHANGES_YOUNG), SECCOMP_RET_ERRNO | ENOSYS);
+    }
+    answer(p, SECCOMP_RET_ALLOW);
+}
+
 static void build(program *p, filter_kind kind)
 {
     /* First of all: through the entry of another architecture (int 0x80 on x86-64) a number means another call. */
@@ -354,6 +452,10 @@ static void build(program *p, filter_kind kind)
     emit(p, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
     answer(p, SECCOMP_RET_KILL_PROCESS);
 
+    if (kind >= FILTER_PROGRAM) {
+        add_refusals(p, kind);
+        return;
+    }
     allow_calls(p, kind == FILTER_OWN_ROOT);
     add_rules(p, kind);
 

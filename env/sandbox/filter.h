@@ -19,6 +19,9 @@ typedef enum filter_kind {
     FILTER_LANDLOCK, /* python's, without */
     FILTER_READER,   /* a plugin's host that opens files to read, and asks about names (stat): a shared object's */
     FILTER_SEALED,   /* a plugin's host that has all that it needs: it names no path */
+    FILTER_PROGRAM,  /* a user's own program, with namespaces: all but what reaches out of them; internet sockets */
+    FILTER_ONLINE,   /* the same without: no file's mode, owner, times or attributes, of which Landlock says nothing */
+    FILTER_OFFLINE,  /* and no sockets */
 } filter_kind;
 
 enum {

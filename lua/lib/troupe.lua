@@ -126,12 +126,24 @@ local function list_of_texts(what, key, list)
     if n == 0 then error("T." .. what .. ": " .. key .. " is empty", 3) end
 end
 
+-- sandbox = true: the program sees files and changes none, has a folder in memory to write in (TMPDIR), and no network but
+-- its own, unless network = true.
+local function sandboxed(what, program)
+    if program.sandbox and not program.command then
+        error("T." .. what .. ": sandbox is of a program that is started with command", 3)
+    end
+    if program.network ~= nil and not program.sandbox then
+        error("T." .. what .. ": network is said with sandbox = true; without it a program has the network", 3)
+    end
+end
+
 -- The tools of an MCP server: one that is started with command and talked to on its stdin and stdout, or one that runs and is
 -- asked over HTTP at url, with headers. tools: these alone of its tools; timeout: seconds of a call, 30; start: seconds until it
 -- has told its tools, 60.
 function T.mcp(t)
     local server = checked("mcp", {
         command = "table", url = "string", headers = "table", tools = "table", timeout = "number", start = "number",
+        sandbox = "boolean", network = "boolean",
     }, t)
     if not server.command == not server.url then
         error('T.mcp needs command, such as { "python3", "server.py" }, or url, such as "http://127.0.0.1:8000/mcp"', 2)
@@ -139,6 +151,7 @@ function T.mcp(t)
     if server.command then list_of_texts("mcp", "command", server.command) end
     if server.url then address("mcp", server.url, server.headers) end
     if server.headers and not server.url then error("T.mcp: headers are of a server that has url", 2) end
+    sandboxed("mcp", server)
     if server.tools then list_of_texts("mcp", "tools", server.tools) end
     within("mcp", "timeout", server.timeout, 0.01, 3600)
     within("mcp", "start", server.start, 0.1, 3600)
@@ -151,8 +164,10 @@ end
 function T.env(t)
     local env = checked("env", {
         command = "table", config = "table", instances = "number", at_once = "number", timeout = "number", start = "number",
+        sandbox = "boolean", network = "boolean",
     }, t or {})
     if env.command then list_of_texts("env", "command", env.command) end
+    sandboxed("env", env)
     within("env", "instances", env.instances, 1, 256, true)
     within("env", "at_once", env.at_once, 1, 4096, true)
     within("env", "timeout", env.timeout, 0.01, 3600)

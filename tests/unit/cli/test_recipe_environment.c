@@ -61,6 +61,11 @@ static void mistakes_in_an_environment_are_named(void **state)
         { "T.env{ command = { 'true' }, start = 0.05 }", "T.env: start is 0.05; it should be a number from 0.1" },
         { "T.env{ command = { 'true' }, instance = 8 }",
           "T.env has no field 'instance' (it has at_once, command, config" },
+        { "T.env{ command = { 'true' }, sandbox = 'auto' }", "T.env: sandbox should be a boolean, not a string" },
+        { "T.env{ sandbox = true }", "T.env: sandbox is of a program that is started with command" },
+        { "T.mcp{ url = 'http://127.0.0.1:1/mcp', sandbox = true }",
+          "T.mcp: sandbox is of a program that is started with command" },
+        { "T.env{ command = { 'true' }, network = true }", "T.env: network is said with sandbox = true" },
         { WORLD ", " WORLD, "2 T.env{...}: episodes are played in one" },
     };
     char *dir = test_folder_new();
@@ -140,6 +145,33 @@ static void a_recipe_that_was_sent_starts_no_program(void **state)
         snprintf(says, sizeof says, "T.%s in a recipe that was sent", KINDS[i]);
         if (!strstr(err.text, says) || !strstr(err.text, "if it may run /usr/bin/touch")) fail_msg("%s", err.text);
         assert_false(file_exists(started));
+        recipe_free(r);
+        str_free(&tools);
+    }
+    test_folder_remove(dir);
+}
+
+/* One that writes a file before it answers: with sandbox = true the file is not there. What ends at once is called by
+ * its own name. */
+static void a_program_runs_in_a_sandbox_if_asked(void **state)
+{
+    (void)state;
+    static const char *const FIELDS[] = { "", ", sandbox = true", ", sandbox = true, network = true" };
+    char *dir = test_folder_new(), written[TEST_PATH];
+    path_join(written, sizeof written, dir, "written");
+    for (int i = 2; i >= 0; i--) {
+        error err = { 0 };
+        str tools = { 0 };
+        str_printf(&tools,
+                   "T.env{ command = { '/bin/sh', '-c', [[touch %s; sed -u 's/.*\"id\":\\([0-9]*\\).*/"
+                   "{\"id\":\\1,\"tools\":[]}/']] }%s }, T.mcp{ command = { '/bin/false' }%s }",
+                   written, FIELDS[i], FIELDS[i]);
+        recipe *r = open_with_tools(dir, tools.data, &err);
+        if (!r) fail_msg("%s", err.text);
+        assert_null(recipe_router(r, NULL, &err)); /* T.env is open by then, T.mcp fails */
+        if (!strstr(err.text, "MCP server: /bin/false has ended (exit status 1)"))
+            fail_msg("%s: %s", tools.data, err.text);
+        assert_int_equal(file_exists(written), i == 0);
         recipe_free(r);
         str_free(&tools);
     }
@@ -281,7 +313,9 @@ static void a_plugin_of_machine_code_is_not_sent_for(void **state)
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "env-host") == 0) return verb_main(&VERB_ENV_HOST, argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "enclosed") == 0) return verb_main(&VERB_ENCLOSED, argc - 1, argv + 1);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_program_runs_in_a_sandbox_if_asked),
         cmocka_unit_test(mistakes_in_an_environment_are_named),
         cmocka_unit_test(rows_without_a_question_are_an_environment_s),
         cmocka_unit_test(nobody_is_helped_in_an_environment),

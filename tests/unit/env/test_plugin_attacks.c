@@ -17,7 +17,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "env/plugin/plugin.h"
-#include "env/sandbox/confine.h"
+#include "env/sandbox/landlock.h"
 #include "env/tools/environment.h"
 #include "tests/support/played.h"
 #include "tests/support/support.h"
@@ -198,7 +198,7 @@ static int count(router *r, uint64_t play)
 static void a_shared_object_stays_inside(void **state)
 {
     (void)state;
-    if (confine_landlock() == 0) skip();
+    if (landlock_version() == 0) skip();
     scene s = set_scene();
     router *r = played(s.plugin, s.options, "auto", 20000);
     const int n = count(r, 9);
