@@ -46,6 +46,7 @@ static const char USAGE[] =
     "  --resets N           episodes after which memory should be what it was (default: 1000)\n"
     "  --into FOLDER        where import writes (default: a folder with the environment's name)\n"
     "  --model FOLDER       the model that the imported recipe trains (default: models/smollm2)\n"
+    "  --data FILE          rows of yours for the imported recipe, in place of those that the environment makes\n"
     "  --rows N             how many rows import writes (default: 256), or KIND:NAME makes (16)\n\n"
     "example: troupe env call --tool python '{\"code\":\"print(2+2)\"}'\n"
     "         troupe env import reasoning_gym:leg_counting --python venv-rg\n";
@@ -53,7 +54,7 @@ static const char USAGE[] =
 typedef struct request {
     const char *what; /* list, call, play, test, import */
     const char *recipe, *tool, *arguments_json;
-    const char *row_text, *into, *model;
+    const char *row_text, *into, *model, *data;
     makeshift_words plugin; /* of list, play, test; its `plugin` is import's KIND:NAME, too */
     int64_t repeats, callers, row, seed, resets;
 } request;
@@ -182,6 +183,7 @@ static int check_options(const request *q, error *err)
         const char *goes_with;
     } OPTIONS[] = { { "--into", q->into, import, "import" },
                     { "--model", q->model, import, "import" },
+                    { "--data", q->data, import, "import" },
                     { "--config", q->plugin.config, plugin || import, "PLUGIN and import" },
                     { "--python", q->plugin.python, plugin || import, "KIND:NAME" },
                     { "--rows", q->plugin.rows > 0, plugin || import, "KIND:NAME" },
@@ -315,6 +317,7 @@ static int run_import(const request *q, int *status, error *err)
                               .model = q->model,
                               .python = w->python,
                               .config = w->config,
+                              .data = q->data,
                               .rows = w->rows > 0 ? w->rows : ROWS_OF_IMPORT,
                               .seed = q->seed };
     return env_import_run(&made, status, err);
@@ -333,6 +336,7 @@ static int run_verb(call *c, error *err)
                            { .name = "--python", .text = &q.plugin.python },
                            { .name = "--into", .text = &q.into },
                            { .name = "--model", .text = &q.model },
+                           { .name = "--data", .text = &q.data },
                            { .name = "--seed", .whole = &q.seed, .min = 0, .max = INT32_MAX },
                            { .name = "--resets", .whole = &q.resets, .min = 10, .max = 10000000 },
                            { 0 } };

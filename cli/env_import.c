@@ -85,9 +85,19 @@ int env_import_run(const env_import *q, int *status, error *err)
     env_import_folder(q->what, folder, sizeof folder);
     snprintf(rows, sizeof rows, "%" PRId64, q->rows);
     snprintf(seed, sizeof seed, "%" PRId64, q->seed);
-    const char *words[] = {
-        q->what, "--recipe", q->into ? q->into : folder,   "--model", model, "--rows", rows, "--seed",
-        seed,    "--config", q->config ? q->config : "{}", NULL
-    };
+    const char *words[] = { q->what,
+                            "--recipe",
+                            q->into ? q->into : folder,
+                            "--model",
+                            model,
+                            "--rows",
+                            rows,
+                            "--seed",
+                            seed,
+                            "--config",
+                            q->config ? q->config : "{}",
+                            q->data ? "--data" : NULL,
+                            q->data,
+                            NULL };
     return adapter_run(&a, words, -1, status, err);
 }

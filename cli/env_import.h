@@ -13,6 +13,7 @@ typedef struct env_import {
     const char *model;  /* NULL: models/smollm2, here or beside Troupe */
     const char *python; /* NULL: as adapter_find chooses */
     const char *config; /* a JSON object; NULL: none */
+    const char *data;   /* a file with rows; NULL: those that the environment makes */
     int64_t rows, seed;
 } env_import;
 

@@ -19,6 +19,7 @@ a Mistake. What the packages are like is only known to troupe_adapters/."""
 import argparse
 import asyncio
 import ctypes
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -101,6 +102,12 @@ def start_seed(row, seed):
     return (own if isinstance(own, int) and not isinstance(own, bool) else seed) % SEEDS
 
 
+def nearest(word, names):
+    """' (did you mean ...?)', or the names that there are."""
+    found = difflib.get_close_matches(word, list(names), 1)
+    return f" (did you mean '{found[0]}'?)" if found else f": it has {', '.join(sorted(names))}"
+
+
 def plain(value):
     """A value as JSON can say it: arrays of numpy, tuples, models of pydantic; numbers that JSON lacks become texts."""
     if value is None or isinstance(value, (bool, int, str)):
@@ -132,11 +139,12 @@ class Refused(Exception):
     """A request that cannot be served: the sentence is its answer's `error`."""
 
 
-def failure(what, error):
+def failure(what, error, trace=True):
     """An exception as a sentence; where it came from is said on stderr."""
     if isinstance(error, Refused):
         return str(error)
-    traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
+    if trace:
+        traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
     return f"{what} raised {type(error).__name__}: {error}"
 
 
@@ -542,10 +550,10 @@ def write_rows(what, count, seed, config, answers):
 def write_recipe(given):
     from troupe_adapters import recipe
 
-    recipe.check(given.recipe)
+    recipe.check(given.recipe, given.data)
     maker = open_kind(given.what, given.config)
-    rows = maker.rows(256 if given.rows is None else given.rows, given.seed)
-    recipe.write(given.recipe, given.what, given.config, given.model, maker, rows)
+    rows = () if given.data else maker.rows(256 if given.rows is None else given.rows, given.seed)
+    recipe.write(given.recipe, given.what, given.config, given.model, maker, rows, given.data)
     path = os.path.join(given.recipe, "recipe.lua")
     print(f"written: {path}\nnext: troupe env test --recipe {path}, troupe train {path}", file=sys.stderr)
 
@@ -558,6 +566,7 @@ def arguments():
     parser.add_argument("--config", type=json.loads, default={}, metavar="JSON", help="for --rows: the recipe's config")
     parser.add_argument("--recipe", metavar="FOLDER", help="write recipe.lua, reward.lua and rows.jsonl there")
     parser.add_argument("--model", default="models/smollm2", metavar="FOLDER", help="for --recipe: the model to train")
+    parser.add_argument("--data", metavar="FILE", help="for --recipe: rows of yours, instead of the environment's")
     given = parser.parse_args()
     kind, colon, _ = given.what.partition(":")
     if not colon or kind not in (*KINDS, "file"):
@@ -587,7 +596,8 @@ def main():
     except BrokenPipeError:
         leave(1)
     except Exception as error:
-        print(f"troupe_env.py: {failure(given.what, error)}", file=sys.stderr)
+        trace = given.what.startswith("file:")  # who has written the class looks for the line, others for the reason
+        print(f"troupe_env.py: {failure(given.what, error, trace)}", file=sys.stderr)
         leave(1)
     leave(0)
 

@@ -40,6 +40,16 @@ static void an_imported_recipe_names_its_python_and_is_played_from_anywhere(void
           "(over)");
 }
 
+static void an_imported_recipe_has_the_users_rows(void **state)
+{
+    (void)state;
+    SHELL(0,
+          "echo '{\"id\": 1}' > mine.jsonl; " SHOP IMPORT "$SHOP --data mine.jsonl && ls Shop && cat Shop/recipe.lua",
+          "reward.lua\nlocal T", "/mine.jsonl\" }");
+    SHELL(0, "$TROUPE env test --recipe Shop/recipe.lua --resets 10", "ok      begins      1 of 1 rows");
+    SHELL(1, SHOP IMPORT "$SHOP --data nowhere --into two", "there is no file nowhere");
+}
+
 static void the_python_is_the_one_asked_for_or_the_active_one(void **state)
 {
     (void)state;
@@ -72,6 +82,7 @@ static void what_an_import_lacks_is_said_in_one_sentence(void **state)
     SHELL(1, "$TROUPE env import file:a.py:A --model nowhere",
           "--model nowhere: there is no such model (no config.json");
     SHELL(1, IMPORT "file:a.py:A", "there is no file ", "/a.py\n");
+    SHELL(2, "$TROUPE env list game.lua --data x", "--data goes with import");
     SHELL(1, SHOP IMPORT "${SHOP}p", "has no class 'Shopp'");
     SHELL(1,
           "echo 'raise ModuleNotFoundError(name=\"textworld\")' > textworld.py; export PYTHONPATH=$PWD; " IMPORT
@@ -86,6 +97,17 @@ static void what_is_in_the_way_is_not_written_over(void **state)
     SHELL(1, SHOP IMPORT "$SHOP", "Shop has a rows.jsonl already: name another folder, or remove it");
     SHELL(1, SHOP "touch file; " IMPORT "$SHOP --into file", "file is a file, not a folder");
     SHELL(0, "cat Shop/rows.jsonl", "mine");
+}
+
+/* A package's own exception is its sentence; where it was raised in there helps who has written it. */
+static void an_exception_is_one_line(void **state)
+{
+    (void)state;
+    SHELL(0,
+          "echo 'raise ValueError(\"broken\")' > textworld.py; export PYTHONPATH=$PWD; " IMPORT
+          "textworld:game.z8 > said 2>&1; cat said; wc -l < said",
+          "troupe_env.py: textworld:game.z8 raised ValueError: broken", "\n1\n");
+    SHELL(1, "echo 'import gone' > own.py; " IMPORT "file:own.py:Own", "Traceback", "own.py\", line 1");
 }
 
 /* ---- without a recipe ---- */
@@ -182,8 +204,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_A_FOLDER(an_imported_recipe_is_tested_and_trained_as_it_is),
         IN_A_FOLDER(an_imported_recipe_names_its_python_and_is_played_from_anywhere),
+        IN_A_FOLDER(an_imported_recipe_has_the_users_rows),
         IN_A_FOLDER(the_python_is_the_one_asked_for_or_the_active_one),
         IN_A_FOLDER(what_an_import_lacks_is_said_in_one_sentence),
+        IN_A_FOLDER(an_exception_is_one_line),
         IN_A_FOLDER(what_is_in_the_way_is_not_written_over),
         IN_A_FOLDER(a_file_of_lua_needs_no_recipe),
         IN_A_FOLDER(a_program_needs_no_recipe),

@@ -27,6 +27,7 @@ PROMPTS = {
     "CliffWalking": "Walk from the lower left corner to T. You are x; C is a cliff: stepping on it takes you back to the start.",
     "Blackjack": "Blackjack: come closer to 21 than the dealer without going over it.",
 }
+MAX_TURNS = 16  # of a recipe; to cross the cliff takes 13, the taxi's trips about as many
 HIGHLIGHT = re.compile(r"\x1b\[[\d;]*?(?:4\d|10\d|7)(?:;\d+)*m(.*?)\x1b\[0m", re.S)
 ESCAPE = re.compile(r"\x1b\[[\d;]*m")
 
@@ -167,6 +168,7 @@ class Registered(Maker):
         self.tools = [{"name": "act", "description": "Takes one action in the environment.", "parameters": self.parameters()}]
         known = next((v for k, v in PROMPTS.items() if env.spec.id.startswith(k)), f"You play {name}.")
         self.prompt = config.get("prompt", f"{known}\nActions: {self.expected()}.")
+        self.turns = min(MAX_TURNS, env.spec.max_episode_steps or MAX_TURNS)
         env.close()
 
     def new(self):

@@ -6,7 +6,7 @@ family's own settings. A row has "seed" and "index" of the question; or "entry",
 import reasoning_gym
 from reasoning_gym.factory import DATASETS
 
-from troupe_env import Environment, Maker, Refused, Step, start_seed
+from troupe_env import Environment, Maker, Refused, Step, nearest, start_seed
 
 INDICES = 1 << 20  # questions are made as they are asked for: a large data set costs nothing
 
@@ -33,7 +33,7 @@ class Families(Maker):
         super().__init__(f"reasoning_gym:{name}", config)
         self.family = None if name == "all" else name
         if self.family is not None and self.family not in DATASETS:
-            raise Refused(f"reasoning_gym has no family '{name}': it has all, {', '.join(sorted(DATASETS))}")
+            raise Refused(f"reasoning_gym has no family '{name}'{nearest(name, ['all', *DATASETS])}")
 
     def new(self):
         return Question(self)

@@ -11,7 +11,7 @@ RECIPE = """local T = require "troupe"
 return {{
     name = {name},
     model = {model},
-    data = {{ train = "rows.jsonl" }},
+    data = {{ train = {data} }},
     prompt = {{
         dialect = "xml",{template}
         instruction = {instruction},
@@ -54,7 +54,7 @@ end
 """
 FILES = ("rows.jsonl", "reward.lua", "recipe.lua")
 CONTEXT = 2048  # tokens; an actor's memory grows with it
-TURN_TOKENS, EPISODE_TOKENS = 32, 128  # a call of a small tool has about 10
+CALL_TOKENS, TURN_TOKENS, EPISODE_TOKENS = 16, 32, 128  # a call with one word has about 10
 
 
 def lua(value):
@@ -120,12 +120,12 @@ def has_template(model):
     return os.path.exists(os.path.join(model, "chat_template.jinja")) or bool(of_model(model, "tokenizer_config.json").get("chat_template"))
 
 
-def text_of(what, config, model, maker):
+def text_of(what, config, model, maker, data):
     """recipe.lua."""
     program = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "troupe_env.py")
     context = min(CONTEXT, of_model(model, "config.json").get("max_position_embeddings") or CONTEXT)
-    tokens = min(max(EPISODE_TOKENS, TURN_TOKENS * maker.turns), context // 2)
-    return RECIPE.format(name=lua(what), model=lua(os.path.abspath(model)), config=lua(config), turns=maker.turns, tokens=tokens,
+    tokens = min(max(EPISODE_TOKENS, maker.turns * (TURN_TOKENS if maker.speaks else CALL_TOKENS)), context // 2)
+    return RECIPE.format(data=lua(os.path.abspath(data) if data else "rows.jsonl"), name=lua(what), model=lua(os.path.abspath(model)), config=lua(config), turns=maker.turns, tokens=tokens,
                          command=", ".join(map(lua, (sys.executable, program, from_anywhere(what)))), context=context,
                          instruction=lua(instruction(maker)), template=' chat_template = "model",' if has_template(model) else "")
 
@@ -133,21 +133,24 @@ def text_of(what, config, model, maker):
 # ---- The folder
 
 
-def check(folder):
+def check(folder, data):
     """Before a package is imported: that takes long. What is in the way is not written over."""
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise Refused(f"{folder} is a file, not a folder to write a recipe into")
+    if data and not os.path.isfile(data):
+        raise Refused(f"there is no file {data}")
     there = [name for name in FILES if os.path.exists(os.path.join(folder, name))]
     if there:
         raise Refused(f"{folder} has a {there[-1]} already: name another folder, or remove it")
 
 
-def write(folder, what, config, model, maker, rows):
+def write(folder, what, config, model, maker, rows, data=None):
+    """data: a file with rows of the user's own; then the folder gets none."""
     lines = "".join(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows)
-    if not lines:
+    if not lines and not data:
         raise Refused(f"{what} has no rows")
-    texts = lines, REWARD, text_of(what, config, model, maker)
+    texts = lines, REWARD, text_of(what, config, model, maker, data)
     os.makedirs(folder, exist_ok=True)
-    for name, text in zip(FILES, texts):
+    for name, text in list(zip(FILES, texts))[1 if data else 0:]:
         with open(os.path.join(folder, name), "w", encoding="utf-8", errors="replace") as f:
             f.write(text)

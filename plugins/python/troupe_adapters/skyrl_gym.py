@@ -53,7 +53,7 @@ class Registered(Maker):
         return Conversation(self)
 
     def rows(self, count, seed):
-        raise Refused("SkyRL-gym brings no data: a row is yours, with a prompt and what the environment wants of its extras")
+        raise Refused("SkyRL-gym brings no data: rows are yours (--data FILE.jsonl), with a prompt and what the environment wants of its extras")
 
 
 open_maker = Registered
