@@ -79,7 +79,8 @@ class Environment:
 class Maker:
     """What all episodes of a KIND:NAME share: loaded once, when T.env asks `open`."""
 
-    turns, speaks = 8, True  # for the recipe that --recipe writes: is there more to say than calls of the tools?
+    turns = 8  # for the recipe that --recipe writes
+    ask = None  # its instruction; None: how tools are called, and how an answer is written
 
     def __init__(self, name, config, make=None, tools=()):
         self.name, self.config, self.tools, self.make = name, config, list(tools), make

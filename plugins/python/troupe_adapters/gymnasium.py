@@ -153,8 +153,6 @@ class Play(Environment):
 
 
 class Registered(Maker):
-    speaks = False  # a turn without a call can do no more than name an action, too
-
     def __init__(self, name, config):
         super().__init__(name, config)
         if importlib.util.find_spec("minigrid"):
@@ -168,6 +166,9 @@ class Registered(Maker):
         self.tools = [{"name": "act", "description": "Takes one action in the environment.", "parameters": self.parameters()}]
         known = next((v for k, v in PROMPTS.items() if env.spec.id.startswith(k)), f"You play {name}.")
         self.prompt = config.get("prompt", f"{known}\nActions: {self.expected()}.")
+        # A word is a turn, too, and small models write one sooner than a call: SmolLM2, untrained, in 0.125 of its turns of
+        # Blackjack against 0.021 (16 episodes).
+        self.ask = f"Answer with one word, your action: {self.expected()}." if self.names else f"Answer with your action alone: {self.expected()}."
         self.turns = min(MAX_TURNS, env.spec.max_episode_steps or MAX_TURNS)
         env.close()
 

@@ -54,7 +54,7 @@ end
 """
 FILES = ("rows.jsonl", "reward.lua", "recipe.lua")
 CONTEXT = 2048  # tokens; an actor's memory grows with it
-CALL_TOKENS, TURN_TOKENS, EPISODE_TOKENS = 16, 32, 128  # a call with one word has about 10
+WORD_TOKENS, TURN_TOKENS, EPISODE_TOKENS = 8, 32, 128  # a call with one word has about 10
 
 
 def lua(value):
@@ -96,11 +96,13 @@ def calls(tool):
 
 def instruction(maker):
     said = "<answer>TEXT</answer>"
+    if maker.ask:
+        return maker.ask
     if maker.turns == 1 and not maker.tools:
         return f"Be brief, and write your answer as {said}."
     if not maker.tools:
         return f"In each turn write what you do as {said}, and nothing else."
-    written = [call for tool in maker.tools for call in calls(tool)] + ([said] if maker.speaks else [])
+    written = [call for tool in maker.tools for call in calls(tool)] + [said]
     return f"In each turn write one of these, and nothing else: {', '.join(written)}."
 
 
@@ -124,7 +126,7 @@ def text_of(what, config, model, maker, data):
     """recipe.lua."""
     program = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "troupe_env.py")
     context = min(CONTEXT, of_model(model, "config.json").get("max_position_embeddings") or CONTEXT)
-    tokens = min(max(EPISODE_TOKENS, maker.turns * (TURN_TOKENS if maker.speaks else CALL_TOKENS)), context // 2)
+    tokens = min(max(EPISODE_TOKENS, maker.turns * (WORD_TOKENS if maker.ask else TURN_TOKENS)), context // 2)
     return RECIPE.format(data=lua(os.path.abspath(data) if data else "rows.jsonl"), name=lua(what), model=lua(os.path.abspath(model)), config=lua(config), turns=maker.turns, tokens=tokens,
                          command=", ".join(map(lua, (sys.executable, program, from_anywhere(what)))), context=context,
                          instruction=lua(instruction(maker)), template=' chat_template = "model",' if has_template(model) else "")

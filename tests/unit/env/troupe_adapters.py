@@ -228,7 +228,8 @@ class Recipes(unittest.TestCase):
         path = os.path.join(self.folder.name, "made.py")
         one = "[{'name': %r, 'parameters': {'properties': {%r: {'type': 'string'%s}}}}]"
         for tools, more, said in (
-                (one % ("act", "action", ", 'enum': ['left', 'up']"), "speaks = False", "else: <act>left</act>, <act>up</act>."),
+                (one % ("act", "action", ", 'enum': ['left', 'up']"), "", "else: <act>left</act>, <act>up</act>, <answer>"),
+                (one % ("act", "action", ""), "ask = 'Go on.'", 'instruction = "Go on.",'),
                 (one % ("say", "text", ""), "", ": <say>TEXT</say>, <answer>TEXT</answer>."),
                 ("[{'name': 'look'}, {'name': 'add', 'parameters': {'properties': {'a': {}, 'b': {}}}}]", "",
                  ": <look>{}</look>, <add>{\\034a\\034: ..., \\034b\\034: ...}</add>, <answer>"),
