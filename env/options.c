@@ -10,12 +10,13 @@ const word_row PLUGIN_SANDBOX_WORDS[] = { PLUGIN_SANDBOXES(WORDS_ROW){ 0 } };
 static const option ROWS[] = {
     /* A tool written in Lua is a function: it stays where it is, in the recipe's VM. */
     { "env.tools", OPTION_VALUE, 0, 0, 0, 0, "",
-      .help = "list of T.python{...}, T.calculator{}, T.search{...}, T.mcp{...}, T.env{...}, "
+      .help = "list of T.python{...}, T.calculator{}, T.search{...}, T.sql{...}, T.mcp{...}, T.env{...}, "
               "T.submit{} and T.tool{...}",
       .more = "T.python is a real python3 in a sandbox, T.tool a function of the recipe in a process of its own: "
               "both are described in the README. T.calculator does exact arithmetic. "
               "T.search looks words up in `env.index` or asks a retrieval server "
-              "(docs/search.md), T.mcp has the tools of an MCP server (docs/mcp.md). T.env is an environment that "
+              "(docs/search.md), T.sql runs SQL on a database of each episode's own (docs/sql.md), T.mcp has the tools "
+              "of an MCP server (docs/mcp.md). T.env is an environment that "
               "episodes are played in (docs/env.md). A call of T.submit ends the episode: its argument is the answer. "
               "Up to 16. The dialect tells the policy of them.",
       .elsewhere = "tools" },
@@ -39,6 +40,12 @@ static const option ROWS[] = {
       .more = "`troupe index CORPUS.jsonl INDEX` makes one (docs/search.md). An actor on another machine needs a copy "
               "of it, and of the recipe.",
       .elsewhere = "retriever index_path corpus_path retriever.url search_url" },
+    { "env.database", OPTION_PATH, AT(database), 0, 0, "",
+      .help = "what T.sql{...} begins with: of SQLite's, or of SQL",
+      .more =
+          "A file of SQLite's, up to 256 MB, or SQL that makes one (docs/sql.md). Each episode has a copy of its own. "
+          "A run keeps its own copy; actors on other machines are sent it with the recipe, which may have 64 MB.",
+      .elsewhere = "db_path database_path db_id db_root_path" },
     { "env.max_turns", OPTION_WHOLE, AT(max_turns), 0, 1000, "4", .help = "tool calls that an episode may make",
       .more = "After the last one the policy has one more turn to answer. 0: no tools are called. In an environment a "
               "turn without a call counts as one, and there is none after the last.",

@@ -15,7 +15,8 @@ typedef struct env_options {
     char plugin[OPTION_PATH_BYTES]; /* of T.env; "": none */
     plugin_sandbox plugin_sandbox;
     int plugin_memory_mb;
-    char index[OPTION_PATH_BYTES]; /* of T.search; "": none */
+    char index[OPTION_PATH_BYTES];    /* of T.search; "": none */
+    char database[OPTION_PATH_BYTES]; /* of T.sql; "": none */
     int max_turns, max_observation;
 } env_options;
 

@@ -15,6 +15,7 @@
 #include "env/tools/python.h"
 #include "env/tools/retriever.h"
 #include "env/tools/search.h"
+#include "env/tools/sql.h"
 #include "env/tools/submit.h"
 #include "http/client.h"
 #include "http/secrets.h"
@@ -109,6 +110,35 @@ static int add_calculator(tooling *t)
         return router_add_words(t->router, CALCULATOR_NAME, CALCULATOR_DESCRIPTION, CALCULATOR_PARAMETERS, t->err);
     const tool made = calculator_tool();
     return router_add(t->router, &made, t->err);
+}
+
+/* T.sql has checked the values. The file of a recipe that was sent came with it (run/pack.c). */
+static int add_sql(tooling *t, lua_State *L)
+{
+    const int top = lua_gettop(L);
+    char self[RECIPE_PATH];
+    tool made;
+    sql_config asked = { .timeout_ms = (int)(number_field(L, "timeout") * 1000),
+                         .memory_mb = (int)number_field(L, "memory_mb"),
+                         .rows = (int)number_field(L, "rows"),
+                         .output_bytes = (int)(number_field(L, "output_kb") * 1024),
+                         .at_once = (int)number_field(L, "at_once"),
+                         .database = t->r->env.database,
+                         .self = self };
+    lua_getfield(L, top, "name"); /* the strings stay on the stack until they have been copied */
+    lua_getfield(L, top, "description");
+    asked.name = luaL_optstring(L, top + 1, SQL_NAME);
+    asked.description = luaL_optstring(L, top + 2, SQL_DESCRIPTION);
+    int rc;
+    if (t->words) {
+        rc = router_add_words(t->router, asked.name, asked.description, SQL_PARAMETERS, t->err);
+    } else {
+        rc = process_self_path(self, sizeof self, t->err);
+        if (rc == OK) rc = sql_tool(&asked, &made, t->err);
+        if (rc == OK) rc = router_add(t->router, &made, t->err);
+    }
+    lua_settop(L, top);
+    return rc;
 }
 
 static int add_submit(tooling *t)
@@ -434,6 +464,7 @@ static int add_tool(tooling *t, lua_State *L, lua_Integer i)
     }
     if (strcmp(kind, "python") == 0) return add_python(t, L);
     if (strcmp(kind, "calculator") == 0) return add_calculator(t);
+    if (strcmp(kind, "sql") == 0) return add_sql(t, L);
     if (strcmp(kind, "submit") == 0) return add_submit(t);
     if (strcmp(kind, "search") == 0) return add_search(t, L);
     if (strcmp(kind, "mcp") == 0) return add_mcp(t, L);

@@ -13,7 +13,7 @@ typedef struct checking {
     const config *c;
     error *err;
     int rc;
-    int environments, submits;
+    int environments, submits, databases;
 } checking;
 
 /* A list holds nothing but 1 to n, so that env.tools = T.python{} is no training without tools. */
@@ -46,10 +46,13 @@ static void check_environment(lua_State *L, checking *k, int i)
             config_error(k->c, "env.plugin", k->err, "entry %d of env.tools, T.env, has a command: one of the two", i);
 }
 
+/* A file that no tool opens: its T.env or T.sql was forgotten. */
 static int check_played(checking *k)
 {
     if (k->rc == OK && k->environments == 0 && k->r->env.plugin[0])
         k->rc = config_error(k->c, "env.plugin", k->err, "it is played where env.tools has a T.env{}");
+    if (k->rc == OK && k->databases == 0 && k->r->env.database[0])
+        k->rc = config_error(k->c, "env.database", k->err, "it is asked where env.tools has a T.sql{}");
     return 0;
 }
 
@@ -96,6 +99,8 @@ static int check_list(lua_State *L)
             check_environment(L, k, (int)i);
         else if (strcmp(lua_tostring(L, 4), "submit") == 0)
             k->submits++;
+        else if (strcmp(lua_tostring(L, 4), "sql") == 0)
+            k->databases++;
         lua_settop(L, 2);
     }
     check_played(k);

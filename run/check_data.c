@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "env/search/passages.h"
+#include "env/tools/sql.h"
 #include "learner/methods/preference.h"
 #include "lua/dialect.h"
 #include "reward/rehearsal.h"
@@ -182,6 +183,14 @@ static int check_index(const recipe *r, error *err)
     return p ? OK : recipe_error(r, "env.index", &why, err);
 }
 
+static int check_database(const recipe *r, error *err)
+{
+    error why = { 0 };
+    if (!r->env.database[0]) return OK;
+    if (recipe_file(r, "env.database", r->env.database, err) != OK) return ERR_ARGUMENT;
+    return sql_check(r->env.database, &why) == OK ? OK : recipe_error(r, "env.database", &why, err);
+}
+
 int check_data(const recipe *r, unsigned needs, error *err)
 {
     int rc = OK;
@@ -190,6 +199,7 @@ int check_data(const recipe *r, unsigned needs, error *err)
     if (rc == OK && needs & NEEDS_TEST) rc = check_test(r, err);
     if (rc == OK && needs & NEEDS_WORDS) rc = check_words(r, err);
     if (rc == OK && needs & NEEDS_WORDS) rc = check_index(r, err);
+    if (rc == OK && needs & NEEDS_WORDS) rc = check_database(r, err);
     if (rc == OK && needs & NEEDS_SCRIPT) rc = check_script(r, err);
     return rc;
 }

@@ -199,6 +199,7 @@ static int take_all(taking *t, const recipe *r)
         { "prompt.shots.file", r->curriculum.shots_file },
         { "env.index", r->env.index },
         { "env.plugin", r->env.plugin },
+        { "env.database", r->env.database },
         { "data.train", r->curriculum.train },
         { "data.test", r->curriculum.test },
         { "model", r->run.model },

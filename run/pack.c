@@ -10,7 +10,8 @@
 enum { PATH_BYTES = 2 * RECIPE_PATH };
 
 static const char RECIPE[] = "recipe.lua", DIALECT[] = "prompt/dialect.lua", SHOTS[] = "prompt/shots.jsonl",
-                  SCRIPT[] = "reward/script.lua", PLUGIN[] = "env/plugin.lua", MODEL[] = "model";
+                  SCRIPT[] = "reward/script.lua", PLUGIN[] = "env/plugin.lua", DATABASE[] = "env/database",
+                  MODEL[] = "model";
 
 /* What of a model's folder says its shapes, where a text ends, and how texts become tokens. */
 static const char *const MODEL_FILES[] = { "config.json", "generation_config.json", "tokenizer.json", NULL };
@@ -28,7 +29,7 @@ typedef struct carried {
     const char *key, *path, *name;
 } carried;
 
-enum { CARRIED = 5 };
+enum { CARRIED = 6 };
 
 /* Those of a role, into out[CARRIED], ending without a key; without a path where the recipe names no file. */
 static void carried_by(const recipe *r, pack_for role, carried *out)
@@ -42,7 +43,8 @@ static void carried_by(const recipe *r, pack_for role, carried *out)
     out[1] = (carried){ "prompt.shots.file", r->curriculum.shots_file, SHOTS };
     out[2] = (carried){ "model", r->run.model, MODEL };
     out[3] = (carried){ "env.plugin", env_plugin_is_lua(&r->env) ? r->env.plugin : "", PLUGIN };
-    out[4] = (carried){ 0 };
+    out[4] = (carried){ "env.database", r->env.database, DATABASE };
+    out[5] = (carried){ 0 };
 }
 
 /* ---- packing ---- */
@@ -158,11 +160,10 @@ static bool has(const parcel_list *list, const char *name)
 
 int pack_words(const parcel_list *list, const char *folder, char **words, int max)
 {
-    static const carried ALL[] = { { "prompt.dialect", NULL, DIALECT },
-                                   { "prompt.shots.file", NULL, SHOTS },
-                                   { "model", NULL, MODEL },
-                                   { "env.plugin", NULL, PLUGIN },
-                                   { "reward.script", NULL, SCRIPT } };
+    static const carried ALL[] = {
+        { "prompt.dialect", NULL, DIALECT }, { "prompt.shots.file", NULL, SHOTS }, { "model", NULL, MODEL },
+        { "env.plugin", NULL, PLUGIN },      { "env.database", NULL, DATABASE },   { "reward.script", NULL, SCRIPT }
+    };
 
     int n = 0;
     for (uint32_t i = 0; i < list->n_words && n < max; i++) words[n++] = xstrdup(list->words[i].text);

@@ -425,6 +425,19 @@ static void open_leaf(box *b, memory_leaf *leaf)
                memory_group_folder(b->group), why.text);
 }
 
+/* A zygote that has died while nothing was asked of it costs no call: the next one takes it. */
+static int hand_over(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int output, int leaf,
+                     error *err)
+{
+    if (ask(b, call, seed, code, len, output, leaf) == OK) return OK;
+    const bool idle = b->calls.len == 0;
+    stop_zygote(b);
+    if (idle && start_zygote(b, err) != OK) return err ? err->code : ERR_PEER;
+    if (idle && ask(b, call, seed, code, len, output, leaf) == OK) return OK;
+    stop_zygote(b);
+    return error_set(err, ERR_PEER, "sandbox: its zygote (the process that forks a child for each call) has ended");
+}
+
 int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int64_t now_ms, error *err)
 {
     int pipes[2];
@@ -437,13 +450,12 @@ int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len
 
     memory_leaf leaf;
     open_leaf(b, &leaf);
-    const int rc = ask(b, call, seed, code, len, pipes[1], leaf.folder);
+    const int rc = hand_over(b, call, seed, code, len, pipes[1], leaf.folder, err);
     close(pipes[1]); /* the child has its own: were this open, the end of the output would never be seen */
     if (rc != OK) {
         if (b->group) memory_leaf_close(b->group, &leaf);
         close(pipes[0]);
-        stop_zygote(b);
-        return error_set(err, ERR_PEER, "sandbox: its zygote (the process that forks a child for each call) has ended");
+        return rc;
     }
 
     fcntl(pipes[0], F_SETFL, O_NONBLOCK);

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a recipe is written with: T.python{...}, T.calculator{}, T.search{...}, T.mcp{...}, T.env{...}, T.submit{}, T.tool{...}, T.shots{...}.
+-- What a recipe is written with: T.python{...}, T.calculator{}, T.search{...}, T.sql{...}, T.mcp{...}, T.env{...}, T.submit{}, T.tool{...}, T.shots{...}.
 -- Each checks its fields and returns a plain table that says what kind of thing it is; nothing is started here.
 
 local T = {}
@@ -100,6 +100,26 @@ function T.search(t)
         error("T.search: headers and timeout are of a retrieval server, which needs url", 2)
     end
     return search
+end
+
+-- sql(query): an SQLite database of each episode's own, made from the recipe's env.database; without that key it is empty at
+-- first. rows: of a result that are shown, 50; output_kb of a call's text, 8; timeout: seconds of computing of a call and the
+-- earlier ones, which it runs again, 2; memory_mb of a call beyond the database, 64; at_once as of T.python.
+function T.sql(t)
+    if type(t) == "table" and (t.database ~= nil or t.schema ~= nil) then
+        error("T.sql has no field '" .. (t.database ~= nil and "database" or "schema") .. "': the file, of SQLite's or of SQL, is the recipe's key env.database, so that a run can keep it", 2)
+    end
+    local sql = checked("sql", {
+        rows = "number", output_kb = "number", timeout = "number", memory_mb = "number", at_once = "number",
+        name = "string", description = "string",
+    }, t or {})
+    within("sql", "rows", sql.rows, 1, 10000, true)
+    within("sql", "output_kb", sql.output_kb, 0.1, 1 << 10)
+    within("sql", "timeout", sql.timeout, 0.01, 3600)
+    within("sql", "memory_mb", sql.memory_mb, 1, 1 << 14, true)
+    within("sql", "at_once", sql.at_once, 1, 256, true)
+    if sql.name then named("sql", sql.name) end
+    return sql
 end
 
 -- A tool written here: call(arguments, context) returns text, a number or a table (which becomes JSON). Each call begins with

@@ -416,7 +416,7 @@ static void hints_are_near_or_complete(void **state)
         { "optm.weight_decay=4", "did you mean 'optim.weight_decay'?" },
         { "warp.drive=1", "troupe train --keys lists them" },
         { "env.tools=x", "expected a list of T.python{...}, T.calculator{}, "
-                         "T.search{...}, T.mcp{...}, T.env{...}, T.submit{} and T.tool{...}, found 'x'" },
+                         "T.search{...}, T.sql{...}, T.mcp{...}, T.env{...}, T.submit{} and T.tool{...}, found 'x'" },
         { "reward.objectives.accuracy=high", "argument 'reward.objectives.accuracy=high': reward.objectives.accuracy" },
         { "steps=many", "argument 'steps=many': steps: expected a number, found 'many'" },
         { "steps.x=3", "expected a number, found a table" },

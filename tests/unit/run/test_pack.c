@@ -14,7 +14,7 @@ static const char RECIPE[] =
     "    name = 'packed', model = 'm',\n"
     "    data = { train = 'train.jsonl', test = 'test.jsonl' },\n"
     "    prompt = { dialect = './words.lua', shots = T.shots{ file = 'shots.jsonl', schedule = { { 0, 2 } } } },\n"
-    "    env = { plugin = 'game.lua', tools = { T.env{} } },\n"
+    "    env = { plugin = 'game.lua', tools = { T.env{}, T.sql{} } },\n"
     "    reward = { script = 'reward.lua', objectives = more },\n"
     "}\n";
 
@@ -94,6 +94,18 @@ static void each_role_gets_its_own_files_and_no_others(void **state)
     close_scene(&s);
 }
 
+/* What T.sql begins with, whatever its name. */
+static void a_database_goes_with_the_actors(void **state)
+{
+    (void)state;
+    scene s = open_scene("env.database=train.jsonl");
+    must_pack(&s, PACK_FOR_ACTOR,
+              "recipe.lua more.lua prompt/dialect.lua prompt/shots.jsonl model/config.json "
+              "model/tokenizer.json env/plugin.lua env/database");
+    must_pack(&s, PACK_FOR_REWARD, "recipe.lua more.lua reward/script.lua");
+    close_scene(&s);
+}
+
 /* Machine code stays where it is: who receives the recipe is told to bring a copy (recipe/tools.c). */
 static void a_plugin_goes_where_it_is_lua(void **state)
 {
@@ -120,11 +132,13 @@ static void a_tokenizer_of_the_older_kind_goes_whole(void **state)
 static void words_lead_to_the_files_that_came_and_to_no_others(void **state)
 {
     (void)state;
-    static const char BARE[] = "local T = require 'troupe'\n"
-                               "return { env = { tools = { T.env{} } }, reward = { objectives = { accuracy = 1 } } }\n";
-    static const char *const KEYS[] = { "model", "data.train", "reward.script", "prompt.dialect", "env.plugin" };
-    static const char *const FILES[] = { "m", "train.jsonl", "reward.lua", "words.lua", "game.lua" };
-    enum { N = 5 };
+    static const char BARE[] =
+        "local T = require 'troupe'\n"
+        "return { env = { tools = { T.env{}, T.sql{} } }, reward = { objectives = { accuracy = 1 } } }\n";
+    static const char *const KEYS[] = { "model",          "data.train", "reward.script",
+                                        "prompt.dialect", "env.plugin", "env.database" };
+    static const char *const FILES[] = { "m", "train.jsonl", "reward.lua", "words.lua", "game.lua", "shots.jsonl" };
+    enum { N = 6 };
     char where[N][500], *words[40];
     const char *given[N + 2] = { [N] = "rollout.group=3", [N + 1] = "name=packed" };
     error err = { 0 };
@@ -147,6 +161,7 @@ static void words_lead_to_the_files_that_came_and_to_no_others(void **state)
     assert_true(strncmp(r->run.model, there, strlen(there)) == 0);
     assert_true(strncmp(r->prompt.dialect, there, strlen(there)) == 0);
     assert_true(strncmp(r->env.plugin, there, strlen(there)) == 0);
+    assert_true(strncmp(r->env.database, there, strlen(there)) == 0);
     test_ok(pack_check_paths(r, PACK_FOR_ACTOR, there, &err), &err);
     assert_int_equal(pack_check_paths(r, PACK_FOR_REWARD, there, &err), ERR_ARGUMENT); /* that was not packed */
     for (int i = 0; i < n; i++) free(words[i]);
@@ -193,6 +208,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_role_gets_its_own_files_and_no_others),
+        cmocka_unit_test(a_database_goes_with_the_actors),
         cmocka_unit_test(a_plugin_goes_where_it_is_lua),
         cmocka_unit_test(a_tokenizer_of_the_older_kind_goes_whole),
         cmocka_unit_test(words_lead_to_the_files_that_came_and_to_no_others),
