@@ -160,27 +160,39 @@ static void drain_report(fleet *f)
     while (poll(&fd, 1, 0) > 0 && (fd.revents & POLLIN)) read_report(f);
 }
 
-static char last_words[1400]; /* a handler may not make them */
-static size_t n_last_words;
+/* What a handler needs: it takes no argument of ours. */
+static struct {
+    char words[1400];
+    size_t n_words;
+    int asked_with;
+    int64_t asked_ms;
+} stopping;
 
-/* Once it returns, the signal has its default effect: SA_RESETHAND. */
-static void end_at_once(int signal)
+/* Who stops a program may tell it and its group, as timeout(1) does: one event, two signals, within a moment. A person
+ * who presses Ctrl-C again has read something meanwhile. */
+enum { SAME_EVENT_MS = 1000 };
+
+static void end_at_once(int number)
 {
-    const ssize_t n = write(STDERR_FILENO, last_words, n_last_words);
+    if (number == stopping.asked_with && clock_ms() - stopping.asked_ms < SAME_EVENT_MS) return;
+    const ssize_t n = write(STDERR_FILENO, stopping.words, stopping.n_words);
     (void)n;
-    raise(signal);
+    signal(number, SIG_DFL);
+    raise(number);
 }
 
 /* From here a signal that asks to stop ends this process, and the children die with it. The others tell of one event
  * more than once, and ask for no haste: of a closed terminal the shell tells and the kernel (SIGHUP), of a limit on CPU
  * time the kernel, each second (SIGXCPU). */
-static void let_in_who_asks_again(const fleet *f)
+static void let_in_who_asks_again(const fleet *f, int number)
 {
     static const int ASKS[] = { SIGINT, SIGQUIT, SIGTERM };
-    struct sigaction action = { .sa_handler = end_at_once, .sa_flags = (int)SA_RESETHAND };
-    snprintf(last_words, sizeof last_words, "troupe: train: stopped at once (" CONTINUE_WITH "%s)\n",
+    struct sigaction action = { .sa_handler = end_at_once };
+    snprintf(stopping.words, sizeof stopping.words, "troupe: train: stopped at once (" CONTINUE_WITH "%s)\n",
              f->config.run->path);
-    n_last_words = strlen(last_words);
+    stopping.n_words = strlen(stopping.words);
+    stopping.asked_with = number;
+    stopping.asked_ms = clock_ms();
 
     sigset_t mask;
     sigemptyset(&mask);
@@ -197,7 +209,7 @@ static int stop_in_order(fleet *f, int signal, error *err)
     progress_end(f->config.progress);
     progress_say(f->config.progress,
                  "stopping: the step under way ends and a checkpoint is written (Ctrl-C again stops at once)");
-    let_in_who_asks_again(f);
+    let_in_who_asks_again(f, signal);
 
     supervisor_stop(f->supervisor, SUPERVISOR_WAITS);
     drain_report(f);
