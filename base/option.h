@@ -55,6 +55,7 @@ typedef struct option {
     const char *more;     /* its paragraph in docs/keys.md, after `help`: when to change it, paper, what goes with it */
     const char *elsewhere; /* what other trainers call it, between blanks: for "did you mean" */
     const char *needs;     /* the key without which this one says nothing, and is refused; NULL: none */
+    const char *unless;    /* the section beside which this one is not needed, though it has no default; NULL: none */
     const word_row *words;
     const option_preset *presets;
     /* Puts the value into `config`, the room's struct. Returns OK, or what option_wrong or option_expected return. */

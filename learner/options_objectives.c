@@ -67,7 +67,7 @@ static int read_objectives(void *config, const json_t *value, option_reading *r)
 #define AT(member) OPTION_AT(trainer_config, member)
 
 static const option ROWS[] = {
-    { "reward.objectives", OPTION_VALUE, 0, 0, 0, 0, NULL, .read = read_objectives,
+    { "reward.objectives", OPTION_VALUE, 0, 0, 0, 0, NULL, .unless = "sft", .read = read_objectives,
       .help = "table: objective -> weight, or { weight =, least = }",
       .more = "The names are those that the reward script returns. Each objective is normalised in its group by "
               "itself; the weighted sum trains (GDPO, arXiv 2601.05242). An objective of weight 0 is shown in the "

@@ -14,10 +14,11 @@ static bool has_loss(const pack_options *o, const trajectory *t, uint32_t i)
     return true;
 }
 
-static int sampled_tokens(const pack_options *o, const trajectory *t)
+/* What the loss is a mean over. A row's first token follows nothing, so it has no loss. */
+static int counted_tokens(const pack_options *o, const trajectory *t)
 {
     int n = 0;
-    for (uint32_t i = 0; i < t->n; i++) n += t->mask[i] && has_loss(o, t, i);
+    for (uint32_t i = 1; i < t->n; i++) n += (t->mask[i] || o->supervised) && has_loss(o, t, i);
     return n;
 }
 
@@ -287,7 +288,7 @@ pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_option
     pack_plan *plan = arena_zalloc(a, sizeof *plan);
     for (int s = 0; s < table->S; s++) {
         if (!table->counts[s]) continue;
-        plan->tokens += sampled_tokens(options, &table->episodes[s]->tokens);
+        plan->tokens += counted_tokens(options, &table->episodes[s]->tokens);
         plan->counted++;
     }
 

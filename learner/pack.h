@@ -31,7 +31,7 @@ typedef struct pack_plan {
     bool signal;    /* some episode has one */
     bool learns;    /* there may be a gradient: a signal, or a KL on tokens that count */
     bool *has_rows; /* [ranks, n_partitions (1 without)] whether the rank has packed an episode of the partition */
-    double tokens;  /* sampled tokens of all that count, packed or not */
+    double tokens;  /* sampled (supervised: given) tokens of all that count, packed or not */
     double counted; /* episodes that count */
 } pack_plan;
 
@@ -44,6 +44,7 @@ typedef struct pack_options {
     bool kl;              /* the loss has a KL: everything, and to learn from */
     bool regulariser;     /* the loss holds episodes to the policy before (Kimi): everything, beside a signal */
     bool imitation;       /* tokens of hints and demonstrations are packed, too */
+    bool supervised;      /* they are all there is: plan->tokens counts them */
     int64_t oldest;       /* tokens of versions before this one are not trained on; they count in no denominator */
     bool by_objective;    /* an advantage in a single objective is one: they may cancel in the scalar */
     const int *partition; /* [S] each episode's, in [0, n_partitions): a data group or a half; NULL: none */

@@ -178,7 +178,8 @@ static pack_options usual_options(const trainer *t)
                        .check = CHECKED_EPISODES,
                        .kl = c->loss.kl > 0,
                        .regulariser = holds_to_old_policy(c),
-                       .imitation = c->loss.imitation != IMITATION_NONE };
+                       .imitation = c->loss.imitation != IMITATION_NONE,
+                       .supervised = c->supervised };
 
     if (c->oldest_token > 0) o.oldest = t->parts.w->version - c->oldest_token;
     if (t->parts.shard) {

@@ -74,6 +74,7 @@ typedef struct trainer_config {
     int64_t oldest_token; /* versions behind after which a token is not trained on (partial rollouts); 0: any */
     int micro_tokens;     /* tokens a forward and backward pass holds activations of; 0: by trainer_tokens */
     bool shared_prompts;  /* a prompt that several episodes have is computed once for them */
+    bool supervised;      /* nothing was sampled: the loss is a mean over given tokens (troupe sft) */
     lora_config lora;     /* rank 0: every parameter is trained */
     uint64_t seed;        /* of the adapter's start, and of blocks that are drawn */
     bool recompute;       /* activation recompute: less memory, a third more time */

@@ -380,6 +380,7 @@ static int read_given(reading *r, lua_State *L, const option *o, void *out)
 static int read_default(reading *r, const option *o, void *out)
 {
     char section[MAX_PATH] = "";
+    if (!o->fallback && o->unless && is_given(r, o->unless)) return OK;
     if (!o->fallback) return config_error(r->c, o->key, r->err, "this key is required (%s)", o->help);
     if (r->preset)
         snprintf(section, sizeof section, "%.*s", (int)(strrchr(r->presets_key, '.') + 1 - r->presets_key),

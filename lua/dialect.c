@@ -236,8 +236,10 @@ static void take_pieces(lua_State *L, prompt_pieces *out)
         const token_role role = role_of(L, luaL_checkstring(L, -2));
         const char *text = luaL_checklstring(L, -1, &len);
         const bool plain = lua_getfield(L, -3, "plain") != LUA_TNIL && lua_toboolean(L, -1);
-        vec_push(out, (prompt_piece){ .role = role, .text = xstrndup(text, len), .len = len, .plain = plain });
-        lua_pop(L, 4);
+        const bool written = lua_getfield(L, -4, "written") != LUA_TNIL && lua_toboolean(L, -1);
+        vec_push(out, (prompt_piece){
+                          .role = role, .text = xstrndup(text, len), .len = len, .plain = plain, .written = written });
+        lua_pop(L, 5);
     }
 }
 

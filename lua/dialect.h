@@ -5,7 +5,8 @@
  *     defaults     options and their defaults; the recipe's prompt.options override them
  *     check        function(options, tools), may be left out: raises where a tool's name is a word of the dialect
  *     templates    true where prompt and observation use spec.render: the model's own chat template
- *     prompt       function(options, spec) -> { {"instruction", text}, {"shot", text}..., {"question", text} }
+ *     prompt       function(options, spec) -> { {"instruction", text}, {"shot", text}..., {"question", text} }; a piece
+ *                  that the policy would have written has written = true: what `troupe sft` learns
  *     observation  function(options, calls, written, spec) -> { before, between..., after }: what stands around the
  *                  results of the calls; written: the turn with which the policy made them
  *     reply        function(options, written, spec) -> { before, after }, may be left out: what stands around what an
@@ -50,7 +51,8 @@ typedef struct prompt_piece {
     token_role role;
     char *text;
     size_t len;
-    bool plain; /* a tool's words: they hold no control token */
+    bool plain;   /* a tool's words: they hold no control token */
+    bool written; /* the policy would have written it: a call or an answer of an example, an assistant's message */
 } prompt_piece;
 typedef struct prompt_pieces {
     prompt_piece *data;

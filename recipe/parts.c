@@ -18,7 +18,7 @@ static const part PARTS[] = {
     { &ACTOR_OPTIONS, offsetof(recipe, actor) },       { &ALGORITHM_OPTIONS, offsetof(recipe, trainer) },
     { &IMITATION_OPTIONS, offsetof(recipe, trainer) }, { &MOO_OPTIONS, offsetof(recipe, trainer) },
     { &OPTIM_OPTIONS, offsetof(recipe, trainer) },     { &EVAL_OPTIONS, offsetof(recipe, run) },
-    { &FLEET_OPTIONS, offsetof(recipe, run) },
+    { &FLEET_OPTIONS, offsetof(recipe, run) },         { &SFT_OPTIONS, offsetof(recipe, sft) },
 };
 _Static_assert(sizeof PARTS / sizeof *PARTS + N_METHODS == RECIPE_PARTS, "room for every part");
 

@@ -7,7 +7,7 @@
 #include "lua/config.h"
 #include "recipe/recipe.h"
 
-enum { RECIPE_PARTS = 15 + N_METHODS };
+enum { RECIPE_PARTS = 16 + N_METHODS };
 
 /* Every table with the place of its struct in `r`, after the last one an empty part. r NULL: without places. */
 void recipe_parts(recipe *r, config_part parts[RECIPE_PARTS + 1]);

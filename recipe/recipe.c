@@ -49,7 +49,7 @@ static int check_help(const recipe *r, error *err)
 
 dataset *recipe_rows(const recipe *r, const char *path, error *err)
 {
-    return recipe_has_environment(r) ? dataset_open_bare(path, 0, err) : dataset_open(path, 0, err);
+    return recipe_has_environment(r) || r->sft.given ? dataset_open_bare(path, 0, err) : dataset_open(path, 0, err);
 }
 
 int64_t recipe_keep_episodes(const recipe *r)

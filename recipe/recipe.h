@@ -28,6 +28,7 @@
 #include "lua/prompt_options.h"
 #include "lua/vm.h"
 #include "recipe/run_options.h"
+#include "recipe/sft_options.h"
 #include "reward/options.h"
 
 enum { RECIPE_PATH = OPTION_PATH_BYTES, RECIPE_TOOLS = 16 };
@@ -42,6 +43,7 @@ typedef struct recipe {
     bool sent; /* its owner's: it came over the wire, so nothing may run without a sandbox */
 
     run_options run;
+    sft_options sft;
     curriculum_options curriculum;
     exchange_options exchange;
     env_options env;

@@ -4,7 +4,8 @@
 #define AT(member) OPTION_AT(reward_options, member)
 
 static const option ROWS[] = {
-    { "reward.script", OPTION_PATH, AT(script), 0, 0, NULL, .help = "reward.lua: function(task, episode) -> objectives",
+    { "reward.script", OPTION_PATH, AT(script), 0, 0, NULL, .unless = "sft",
+      .help = "reward.lua: function(task, episode) -> objectives",
       .more = "Returns a number, or a table of the objectives' values; how to write one: [rewards.md](rewards.md). "
               "Try it with `troupe score` on a file or an old run before you train.",
       .elsewhere = "reward_funcs" },

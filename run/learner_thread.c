@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/str.h"
-#include "learner/checkpoint.h"
+#include "run/keeping.h"
 #include "run/ranks.h"
 #include "show/batch_metrics.h"
 
@@ -18,55 +18,23 @@ enum { WAIT_MS = 500 }; /* after which a wait looks whether it is to stop */
 
 /* ---- out: versions and checkpoints ---- */
 
-/* memory.state, in both directions: the trainer's sections, then those of what chooses rows. */
-static void memory_state(learner_thread *l, saved_state *s)
+/* What is remembered of rows, beside the trainer's own. */
+static void remember_rows(void *ctx, saved_state *s)
 {
-    trainer_state(l->trainer, s);
+    learner_thread *l = ctx;
     if (!l->config.sampler) return;
     sampler_state(l->config.sampler, s);
     rows_ahead_state(&l->ahead, s);
 }
 
-static checkpoint_parts parts_of(const learner_thread *l)
+static keeping keeping_of(learner_thread *l)
 {
-    return (checkpoint_parts){ .w = l->config.model->weights,
-                               .adapter = trainer_lora(l->trainer),
-                               .o = trainer_optimizer(l->trainer),
-                               .reference = trainer_moving_reference(l->trainer) };
-}
-
-/* Saving and loading take a little memory of the device themselves: both under its guard. */
-typedef struct keeping {
-    learner_thread *l;
-    const checkpoint_parts *parts;
-    checkpoint_state *state;
-} keeping;
-
-static int save_parts(void *ctx, error *err)
-{
-    const keeping *k = ctx;
-    const char *dir = k->l->config.run_dir;
-    const run_options *run = &k->l->config.recipe->run;
-    const int rc = checkpoint_save(dir, run->model, k->parts, (uint64_t)run->seed, err);
-    return rc == OK ? checkpoint_prune(dir, run->keep_checkpoints, k->parts->w->version, err) : rc;
-}
-
-static int load_parts(void *ctx, error *err)
-{
-    const keeping *k = ctx;
-    const char *dir = k->l->config.checkpoint;
-    if (checkpoint_load(dir, k->parts, k->state, err) != OK) return err->code;
-    return trainer_check(k->l->trainer, err) == OK ? OK : error_within(err, "%s", dir);
-}
-
-static int load_memory(learner_thread *l, error *err)
-{
-    saved_state *memory = checkpoint_memory(l->config.checkpoint, err);
-    if (!memory) return err->code;
-    memory_state(l, memory);
-    const int rc = state_end(memory, err);
-    state_free(memory);
-    return rc;
+    return (keeping){ .recipe = l->config.recipe,
+                      .run_dir = l->config.run_dir,
+                      .trainer = l->trainer,
+                      .w = l->config.model->weights,
+                      .remember = remember_rows,
+                      .ctx = l };
 }
 
 static int save(learner_thread *l, error *err)
@@ -74,13 +42,8 @@ static int save(learner_thread *l, error *err)
     if (l->saved == trainer_version(l->trainer)) return OK;
     ranks_save(l->config.comm); /* all take part: each has the moments of its own shard */
 
-    saved_state *memory = state_new();
-    memory_state(l, memory);
-    checkpoint_parts parts = parts_of(l);
-    parts.memory = memory;
-    keeping k = { l, &parts, NULL };
-    const int rc = device_guard(l->config.model->weights->dev, save_parts, &k, err);
-    state_free(memory);
+    const keeping k = keeping_of(l);
+    const int rc = keeping_save(&k, err);
     if (rc == OK) l->saved = trainer_version(l->trainer);
     return rc;
 }
@@ -321,20 +284,6 @@ static int open_trainer(learner_thread *l, error *err)
                      err->text, (double)c->model->table->total);
 }
 
-static int load_checkpoint(learner_thread *l, error *err)
-{
-    const learner_thread_config *c = &l->config;
-    const checkpoint_parts parts = parts_of(l);
-    checkpoint_state state;
-    keeping k = { l, &parts, &state };
-    if (device_guard(c->model->weights->dev, load_parts, &k, err) != OK || load_memory(l, err) != OK) return err->code;
-
-    l->saved = state.step;
-    if (state.seed == (uint64_t)c->recipe->run.seed) return OK;
-    return error_set(err, ERR_STATE, "%s was made with seed %" PRIu64 ", the recipe has %" PRId64, c->checkpoint,
-                     state.seed, c->recipe->run.seed);
-}
-
 int learner_thread_open(learner_thread *l, const learner_thread_config *config, error *err)
 {
     *l = (learner_thread){ .config = *config, .saved = -1 }; /* -1: not even version 0 is on disk */
@@ -347,7 +296,8 @@ int learner_thread_open(learner_thread *l, const learner_thread_config *config, 
 
     if (open_trainer(l, err) != OK) return err->code;
     rows_ahead_init(&l->ahead, config->recipe, config->rows, config->sampler, config->prompts);
-    if (config->checkpoint && load_checkpoint(l, err) != OK) return err->code;
+    const keeping k = keeping_of(l);
+    if (config->checkpoint && keeping_load(&k, config->checkpoint, &l->saved, err) != OK) return err->code;
     say_size(l);
     return OK;
 }

@@ -66,7 +66,7 @@ function dialect.prompt(options, spec)
             chat.add_step(pieces, thought .. "Action: " .. written_call(spec, step.tool, step.arguments) .. "\n", frame(1),
                 dialect.payload(options, step.result))
         end
-        pieces[#pieces + 1] = { "shot", options.answer .. ": " .. shot.answer .. "\n" }
+        pieces[#pieces + 1] = { "shot", options.answer .. ": " .. shot.answer .. "\n", written = true }
         pieces[#pieces + 1] = { "shot", "\n" }
     end
 

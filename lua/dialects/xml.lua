@@ -83,7 +83,7 @@ local function add_reply(pieces, options, spec, shot)
     for _, step in ipairs(shot.steps or {}) do
         chat.add_step(pieces, written_call(options, spec, step), frame(options, 1), step.result)
     end
-    pieces[#pieces + 1] = { "shot", wrap(options.answer, shot.answer) }
+    pieces[#pieces + 1] = { "shot", wrap(options.answer, shot.answer), written = true }
 end
 
 local function add_example(pieces, options, spec, shot)
@@ -98,7 +98,7 @@ local function chat_prompt(options, spec)
     for _, shot in ipairs(spec.shots) do
         local pieces, parts = {}, {}
         add_reply(pieces, options, spec, shot)
-        for i, piece in ipairs(pieces) do parts[i] = { piece[2], plain = piece.plain } end
+        for i, piece in ipairs(pieces) do parts[i] = { piece[2], plain = piece.plain, written = piece.written } end
         messages[#messages + 1] = { kind = "shot", role = "user", parts = { { shot.prompt } } }
         messages[#messages + 1] = { kind = "shot", role = "assistant", parts = parts }
     end

@@ -173,9 +173,10 @@ end
 
 -- Pieces of a worked example with the borders that play makes: the policy's words end where a call closes, the observation's
 -- frame and the tool's words follow. So an example has the ids that the same episode has when it is played.
--- written: what the policy wrote; frame: { before, after } the tool's words.
+-- written: what the policy wrote; frame: { before, after } the tool's words. A piece that the policy would have written says so:
+-- fine-tuning (troupe sft) learns these and nothing else.
 function chat.add_step(pieces, written, frame, payload)
-    pieces[#pieces + 1] = { "shot", written }
+    pieces[#pieces + 1] = { "shot", written, written = true }
     pieces[#pieces + 1] = { "shot", frame[1] }
     pieces[#pieces + 1] = { "shot", payload, plain = true }
     pieces[#pieces + 1] = { "shot", frame[2] }
@@ -193,15 +194,25 @@ function chat.pieces(words, system, spec)
         for _, step in ipairs(shot.steps or {}) do
             chat.add_step(pieces, words.call(step.tool, step.arguments) .. words.stop, frame, words.payload(step.result))
         end
-        pieces[#pieces + 1] = { "shot", shot.answer .. words.stop }
+        pieces[#pieces + 1] = { "shot", shot.answer .. words.stop, written = true }
         pieces[#pieces + 1] = { "shot", words.behind }
     end
 
     local asked = {}
-    for _, m in ipairs(spec.row.messages or { { role = "user", content = spec.row.prompt } }) do
-        asked[#asked + 1] = words.message(m.role, m.content)
+    local function say(text, written)
+        if text ~= "" then pieces[#pieces + 1] = { "question", text, written = written } end
     end
-    pieces[#pieces + 1] = { "question", table.concat(asked) .. words.reply }
+    for _, m in ipairs(spec.row.messages or { { role = "user", content = spec.row.prompt } }) do
+        if m.role == "assistant" then
+            local before, behind = words.message("assistant", "\0"):match("^(.-)%z(.*)$")
+            say(table.concat(asked) .. before)
+            say(m.content .. words.stop, true)
+            asked = { behind:sub(#words.stop + 1) }
+        else
+            asked[#asked + 1] = words.message(m.role, m.content)
+        end
+    end
+    say(table.concat(asked) .. words.reply)
     return pieces
 end
 

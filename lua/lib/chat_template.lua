@@ -9,7 +9,7 @@
 -- A mark is made of characters for private use, which no template looks for, trims or escapes. A template that prints one
 -- twice, not at all or in another order is refused: what it does with a message can't be told from outside.
 --
--- A message is { kind =, role =, parts = { {text} | {text, plain = true}, ... } } or, for the assistant's tool calls,
+-- A message is { kind =, role =, parts = { {text} | {text, plain = true} | {text, written = true}, ... } } (by the policy) or, for the assistant's tool calls,
 -- { kind =, role =, calls = JSON text, find = function(text, from) -> first, last of what the policy would write }. kind is the pieces' role: "instruction",
 -- "shot" or "question". quoted = true: the template writes its text as a JSON string, and the parts hold the quotes.
 
@@ -34,7 +34,9 @@ end
 
 -- The messages of worked examples, after the conversation's first. find: as above, of one call; result(text) -> a tool's message.
 function M.add_shots(messages, spec, find, result)
-    local function add(role, text) messages[#messages + 1] = { kind = "shot", role = role, parts = { { text } } } end
+    local function add(role, text)
+        messages[#messages + 1] = { kind = "shot", role = role, parts = { { text, written = role == "assistant" } } }
+    end
     for _, shot in ipairs(spec.shots) do
         add("user", shot.prompt)
         for _, step in ipairs(shot.steps or {}) do
@@ -57,7 +59,7 @@ end
 function M.ask(messages, spec)
     for _, m in ipairs(spec.row.messages or { { role = "user", content = spec.row.prompt } }) do
         if type(m.content) ~= "string" then error("this row has neither a prompt nor messages with text", 0) end
-        messages[#messages + 1] = { kind = "question", role = m.role, parts = { { m.content } } }
+        messages[#messages + 1] = { kind = "question", role = m.role, parts = { { m.content, written = m.role == "assistant" } } }
     end
     return messages
 end
@@ -118,12 +120,12 @@ end
 -- which the policy would write - is cut off on both sides.
 local function adder(pieces)
     local open
-    return function(kind, text, plain, alone)
+    return function(kind, text, plain, alone, written)
         if text == "" then return end
         if open and not alone and not plain and pieces[#pieces][1] == kind then
             pieces[#pieces][2] = pieces[#pieces][2] .. text
         else
-            pieces[#pieces + 1] = { kind, text, plain = plain }
+            pieces[#pieces + 1] = { kind, text, plain = plain, written = written }
         end
         open = not alone and not plain
     end
@@ -138,14 +140,14 @@ function M.pieces(render, messages, tools, more)
             local from, to = m.find(text, at)
             if not from then refuse(m) end
             add(m.kind, text:sub(at, from - 1), false, false)
-            add(m.kind, text:sub(from, to), false, true)
+            add(m.kind, text:sub(from, to), false, true, true)
             at = to + 1
         else
             local first, last = place(text, m, i, at)
             if text:find(mark(i), last + 1, true) then refuse(m) end
             add(m.kind, text:sub(at, first - 1), false, false)
             for _, part in ipairs(m.parts) do
-                add(m.kind, part[1], part.plain, m.role ~= "user" and m.role ~= "system")
+                add(m.kind, part[1], part.plain, m.role ~= "user" and m.role ~= "system", part.written)
             end
             at = last + 1
         end
