@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* tuning_rows - a row of fine-tuning data becomes tokens, and which of them are learned.
  *
- *     {"text": TEXT}                                      all of it, and the model's end token after it
- *     {"prompt" | "messages", "answer", "steps": [...]}   what an episode of the recipe would be: prompt, calls with their
- *                                                         results, the answer, as the dialect writes them (run/shots.h)
- *     {"prompt", "completion"}                            a question and an assistant's words as they are; both may be
- *                                                         lists of messages
- *     {"messages": [...]}                                 a conversation: what the assistant says is learned
+ *     {"text": TEXT}                          all of it, and the model's end token after it
+ *     {"prompt", "answer", "steps": [...]}    what an episode of the recipe would be: prompt, calls with their results,
+ *                                             the answer, as the dialect writes them (run/shots.h); "messages" may
+ *                                             stand for "prompt"
+ *     {"prompt", "completion"}                a question and an assistant's words as they are; either may be a list of
+ *                                             messages
+ *     {"messages": [...]}                     a conversation: what the assistant says is learned
  *
  * The tokens are those that rollouts of the same recipe have: pieces are cut where play would cut them
  * (actor/rollouts_prompt.c), and control tokens of the chat template are control tokens. What is learned has the role
