@@ -49,7 +49,7 @@ static const option ROWS[] = {
     { "moo.over", OPTION_WORD, AT(over), 0, 0, "rewards", .words = OVERS, .needs = "moo.method",
       .help = "whose gradients are kept apart",
       .more = "`rewards` takes a backward pass for each objective, `groups` one for all. Groups are for several "
-              "languages or tasks in one data set, and need `moo.groups`." },
+              "languages or tasks in one data set, and need `moo.groups`. In fine-tuning `groups` is the default." },
     { "moo.groups", OPTION_VALUE, 0, 0, 0, 0, "", .read = read_groups, .needs = "moo.method",
       .help = "list of the data groups, for over = \"groups\" or \"both\"",
       .more = "2 to 16 names, as rows have them in \"group\". With \"both\", objectives times groups are at most "
@@ -103,6 +103,8 @@ static int check(void *config, option_reading *r)
     }
 
     const int K = c->objectives.n;
+    const bool tuning = K == 0 && option_given(r, "sft"); /* only groups can conflict there */
+    if (tuning && !option_given(r, "moo.over")) m->over = MOO_OVER_GROUPS;
     const bool rewards = moo_of_rewards(m), groups = moo_of_groups(m);
     m->bucket.moo.ridge = moo_default(MOO_SUM).ridge;
     if (!groups) m->n_groups = 0;
@@ -115,6 +117,7 @@ static int check(void *config, option_reading *r)
     if (groups && m->by_token) return option_expected(r, "moo.bucket", "another bucket than token for groups");
     if (rewards && estimator_of(c->advantage.mean)->choose)
         return option_expected(r, "moo.over", "groups: what is best is so by all rewards together");
+    if (rewards && tuning) return option_expected(r, "moo.over", "groups: fine-tuning has no rewards to reconcile");
     if (rewards && K < 2) return option_expected(r, "moo.method", "two objectives or more in reward.objectives");
     return OK;
 }

@@ -156,6 +156,8 @@ static int check_script(const recipe *r, error *err)
     error why = { 0 };
     scorer_config how = reward_scorer(&r->reward);
     how.print_bytes = REHEARSAL_PRINTS;
+    if (!r->reward.script[0])
+        return of_key(r, "reward.script", err, "this key is required: a run of troupe train has a reward");
     if (recipe_file(r, "reward.script", r->reward.script, err) != OK) return ERR_ARGUMENT;
     return scorer_check_script(&how, &why) == OK ? OK : recipe_error(r, "reward.script", &why, err);
 }
