@@ -110,7 +110,7 @@ static void a_demonstration_is_the_episode_that_would_be_played(void **state)
     bench_free(&xml);
 }
 
-/* Each dialect says which pieces a policy would write: calls and answers, and neither results nor what is around them. */
+/* Each dialect says which pieces a policy would write: calls and answers, not results and what is around them. */
 static void every_dialect_says_what_is_learned(void **state)
 {
     (void)state;
