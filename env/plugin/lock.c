@@ -75,6 +75,13 @@ static places readable_to(const char *library)
     return all;
 }
 
+/* Libraries that would compute with threads of their own end the process where there can be none. */
+static void compute_with_one_thread(void)
+{
+    static const char *const READ[] = { "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS" };
+    for (size_t i = 0; i < sizeof READ / sizeof *READ; i++) setenv(READ[i], "1", 1);
+}
+
 int plugin_lock(const plugin_limits *limits, const char *library, error *err)
 {
     if (limits->sandbox == PLUGIN_NONE) {
@@ -90,5 +97,6 @@ int plugin_lock(const plugin_limits *limits, const char *library, error *err)
         confine(&(confine_config){ .opens = library, .readable = all.data, .memory_mb = limits->memory_mb }, err);
     for (size_t i = 0; i < all.len; i++) free((char *)(uintptr_t)all.data[i]);
     vec_free(&all);
+    compute_with_one_thread();
     return rc == OK ? OK : error_within(err, "env.plugin_sandbox = \"none\" plays it without");
 }

@@ -186,10 +186,15 @@ static const rule RULES[] = {
 static const rule READERS[] = {
     { __NR_openat, false, { { 2, WITHOUT, false, VALUES(NOT_FOR_READING) } }, 1 },
     { __NR_newfstatat, false, { { 0 } }, 0 },
+    { __NR_statx, false, { { 0 } }, 0 },
+    { __NR_faccessat, false, { { 0 } }, 0 },
+    { __NR_readlinkat, false, { { 0 } }, 0 },
 #if defined __x86_64__
     { __NR_open, false, { { 1, WITHOUT, false, VALUES(NOT_FOR_READING) } }, 1 },
     { __NR_stat, false, { { 0 } }, 0 },
     { __NR_lstat, false, { { 0 } }, 0 },
+    { __NR_access, false, { { 0 } }, 0 },
+    { __NR_readlink, false, { { 0 } }, 0 },
 #endif
 };
 

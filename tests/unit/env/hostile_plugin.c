@@ -235,6 +235,12 @@ static bool reads_anothers_memory(void)
     struct iovec here = { &byte, 1 }, there = { words, 1 };
     return process_vm_readv(getppid(), &here, 1, &there, 1, 0) >= 0 || errno != EPERM;
 }
+static bool reads_anothers_links(void)
+{
+    char target[PATH];
+    return readlink(of_process(getppid(), "exe"), target, sizeof target) >= 0 ||
+           readlink(of_process(getppid(), "fd/0"), target, sizeof target) >= 0;
+}
 static bool opens_anothers_memory(void)
 {
     return can_open(of_process(getppid(), "mem"), O_RDWR) || can_open(of_process(victim, "mem"), O_RDWR) ||
@@ -405,6 +411,7 @@ static const struct {
     ATTACK(holds_a_process),
     ATTACK(traces),
     ATTACK(reads_anothers_memory),
+    ATTACK(reads_anothers_links),
     ATTACK(opens_anothers_memory),
     ATTACK(reads_anothers_environment),
     ATTACK(lists_anothers_descriptors),
@@ -454,6 +461,16 @@ static void attack(int i)
 {
     const bool escaped = i >= 0 && i < N_ATTACKS && ATTACKS[i].escapes();
     snprintf(words, sizeof words, "%s: %s", i < N_ATTACKS ? ATTACKS[i].name : "none", escaped ? "ESCAPED" : "held");
+}
+
+/* As programs look for a file that they need. */
+static bool finds_its_file(void)
+{
+    struct stat st;
+    char *path = realpath(in(own, "../own/own.txt"), NULL);
+    const bool there = path && access(path, R_OK) == 0 && stat(path, &st) == 0 && can_read(path);
+    free(path);
+    return there && can_open(own, O_RDONLY | O_DIRECTORY);
 }
 
 static void write_for_ever(int fd)
@@ -513,8 +530,9 @@ static void step(void *env, void *episode, const char *tool, const char *told, c
     snprintf(words, sizeof words, "heard");
     if (strcmp(text, "count") == 0) snprintf(words, sizeof words, "%d", (int)N_ATTACKS);
     if (sscanf(text, "attack %d", &number) == 1) attack(number);
-    if (strcmp(text, "own file") == 0 && !can_read(in(own, "own.txt"))) snprintf(words, sizeof words, "unreadable");
+    if (strcmp(text, "own file") == 0 && !finds_its_file()) snprintf(words, sizeof words, "unreadable");
     while (strcmp(text, "hang") == 0) continue;
+    if (strcmp(text, "threads") == 0) snprintf(words, sizeof words, "%s of OpenMP", getenv("OMP_NUM_THREADS"));
     if (strcmp(text, "stop") == 0) kill(getpid(), SIGSTOP), snprintf(words, sizeof words, "went on");
     if (sscanf(text, "flood %d", &number) == 1) write_for_ever(number);
     if (strcmp(text, "other processor") == 0) call_as_another_processor();

@@ -207,6 +207,7 @@ static void a_shared_object_stays_inside(void **state)
     assert_int_equal(escaped, SANITIZED ? 1 : 0); /* hoards_memory */
     free(begun(r, 2));
     expect_said(r, 2, "own file", FAIL_NONE, "heard");
+    expect_said(r, 2, "threads", FAIL_NONE, "1 of OpenMP");
     expect_said(r, 2, "stop", FAIL_NONE, "went on");
     router_free(r);
     check_scene(&s);
