@@ -157,7 +157,7 @@ static int check_script(const recipe *r, error *err)
     scorer_config how = reward_scorer(&r->reward);
     how.print_bytes = REHEARSAL_PRINTS;
     if (!r->reward.script[0])
-        return of_key(r, "reward.script", err, "this key is required: a run of troupe train has a reward");
+        return of_key(r, "reward.script", err, "this key is required (only troupe sft does without a reward)");
     if (recipe_file(r, "reward.script", r->reward.script, err) != OK) return ERR_ARGUMENT;
     return scorer_check_script(&how, &why) == OK ? OK : recipe_error(r, "reward.script", &why, err);
 }

@@ -113,6 +113,9 @@ static int agree(void *ctx, const recipe *r, error *err)
 {
     training *t = ctx;
     const training_options *o = t->options;
+    if (!r->reward.script[0])
+        return error_set(err, ERR_STATE, "%s is a run of 'troupe sft': continue it with 'troupe sft --resume'",
+                         o->resume);
     if (newest_step(t, err) != OK || check_steps(t, r, err) != OK) return err->code;
     if (look_at_episodes(t, err) != OK) return err->code;
 

@@ -362,7 +362,7 @@ static int test(tuning *t, int64_t step, error *err)
     metrics_clear(t->metrics);
     if (tuning_test_run(&how, t->metrics, err) != OK) return err->code;
     t->after = metrics_get(t->metrics, "eval/bits_per_byte", NAN);
-    if (!isfinite(t->before)) t->before = t->after;
+    if (step == 0) t->before = t->after;
     say_test(t, step);
     return sinks_write(t->sinks, "eval", step, t->metrics, err);
 }

@@ -105,6 +105,7 @@ static void stopped_and_continued_it_is_the_same_to_the_bit(void **state)
     wait_for_line("out", "continue with: troupe sft --resume");
     SHELL(0, "$TROUPE sft --resume parts", "  from  step ");
     assert_same_weights("whole", "parts");
+    SHELL(1, "$TROUPE train --resume parts", "parts is a run of 'troupe sft': continue it with 'troupe sft --resume'");
 }
 
 static void groups_can_be_reconciled_and_an_adapter_trained(void **state)

@@ -138,6 +138,25 @@ static void hints_are_targets_only_where_they_are_trained_on(void **state)
     arena_free(a);
 }
 
+/* Fine-tuning: all rows are given, so the loss is a mean over given tokens; a row's first follows nothing. */
+static void without_anything_sampled_the_denominator_counts_given_tokens(void **state)
+{
+    (void)state;
+    arena *a = arena_new(1 << 16);
+    episode *e[2] = { made_episode(0, 3, 0, 0, -1), made_episode(1, 0, 0, 0, -1) };
+    for (int i = 0; i < 2; i++) {
+        trajectory_append(&e[i]->tokens, TOKEN_HINT, (const int32_t[]){ 5, 6, 7 }, 3);
+        e[i]->hint_len = 3;
+    }
+    const pack_options o = { .max_tokens = 100, .imitation = true, .supervised = true };
+    const pack_plan *plan = pack_groups(a, table_of(a, e, (double[]){ 0, 0 }, 2), &o);
+    assert_true(plan->signal && plan->learns);
+    assert_int_equal(plan->batches[0].tokens.n_out, 5);
+    assert_int_equal((int)plan->tokens, 5);
+    for (int i = 0; i < 2; i++) episode_free(e[i]);
+    arena_free(a);
+}
+
 /* Segments of an episode that was played on over several versions: the old ones are read, but not trained on. */
 static void tokens_of_versions_too_old_are_not_trained_on(void **state)
 {
@@ -355,6 +374,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hints_are_targets_only_where_they_are_trained_on),
+        cmocka_unit_test(without_anything_sampled_the_denominator_counts_given_tokens),
         cmocka_unit_test(tokens_of_versions_too_old_are_not_trained_on),
         cmocka_unit_test(learners_share_the_episodes),
         cmocka_unit_test(episodes_are_packed_partition_by_partition),
