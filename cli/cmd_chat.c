@@ -55,6 +55,7 @@ static int run_verb(call *c, error *err)
 
     logger *log = logger_new(2, "chat", LOG_WARN, false);
     recipe *r = recipe_open(c->arguments.positional[0], c->arguments.overrides, c->arguments.n_overrides, err);
+    if (r) recipe_use_model(r, talk.model);
     const int rc = r ? conversation_run(r, &talk, log, err) : err->code;
     recipe_free(r);
     logger_free(log);

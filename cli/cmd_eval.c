@@ -57,6 +57,7 @@ static int run_verb(call *c, error *err)
     if (opened != OK) return opened;
 
     recipe *r = recipe_open(c->arguments.positional[0], c->arguments.overrides, c->arguments.n_overrides, err);
+    if (r) recipe_use_model(r, o.model);
     const int rc = r ? evaluate(r, &o, json, err) : err->code;
     recipe_free(r);
     return rc;

@@ -163,6 +163,11 @@ void recipe_free(recipe *r)
 
 /* ---- for who uses it ---- */
 
+void recipe_use_model(recipe *r, const char *dir)
+{
+    if (dir) snprintf(r->run.model, sizeof r->run.model, "%s", dir);
+}
+
 int recipe_error(const recipe *r, const char *key, const error *why, error *err)
 {
     return config_error(r->config, key, err, "%s", why->text);

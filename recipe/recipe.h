@@ -57,6 +57,8 @@ typedef struct recipe {
  * folder one is in, and if it isn't there, to the recipe's. NULL and `err` when anything is wrong. */
 recipe *recipe_open(const char *path, const char *const *overrides, int n_overrides, error *err);
 void recipe_free(recipe *r);
+/* Another model in place of the recipe's: its tokenizer and its chat template are the ones that count. NULL: stays. */
+void recipe_use_model(recipe *r, const char *dir);
 /* The same "key=value", with a path that is here made absolute, so that it means the same from another folder. The
  * caller frees. */
 char *recipe_override(const char *word);

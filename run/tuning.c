@@ -325,6 +325,7 @@ static int train_on(tuning *t, group *const *groups, int n, int64_t step, error 
 
     const double tokens = metrics_get(t->metrics, "training/tokens_computed", 0);
     metrics_set(t->metrics, "training/rows", n);
+    metrics_set(t->metrics, "reward/logprob/mean", -t->last); /* what grows: `troupe plot` draws it */
     metrics_set(t->metrics, "perf/throughput", tokens * 1000 / fmax(1, (double)(clock_ms() - began_ms)));
     return sinks_write(t->sinks, "step", step, t->metrics, err);
 }

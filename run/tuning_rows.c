@@ -305,7 +305,7 @@ episode *tuning_row(const tuning_rows *m, const char *row_json, bool *cut, error
 
 /* ---- as a trainer takes it ---- */
 
-static const char OBJECTIVE[] = "likelihood";
+static const char OBJECTIVE[] = "logprob";
 
 objective_set tuning_objectives(void)
 {

@@ -126,6 +126,7 @@ static void tell(const testing *t, metrics *out)
         if (s->name[0]) set(out, "bits_per_byte", s->name, bits_per_byte(s));
     }
     set(out, "nll", "", all.nats / all.tokens);
+    set(out, "logprob/mean", "", -all.nats / all.tokens);
     set(out, "bits_per_byte", "", bits_per_byte(&all));
     if (t->groups.len > 1) set(out, "worst", "", worst);
 }

@@ -36,14 +36,16 @@ static void widen(axes *a, const curve *c)
 static axes axes_of(const run_curves *runs, int n)
 {
     const int rows = (n + LEGEND_COLUMNS - 1) / LEGEND_COLUMNS;
-    /* from 0 to 1 at least: drawings of several runs can be laid side by side, and a flat curve is not blown up */
-    axes a = { .steps = 1, .max = 1, .top = TITLE + rows * LEGEND_ROW };
+    axes a = { .steps = 1, .max = -INFINITY, .top = TITLE + rows * LEGEND_ROW };
     a.height = a.top + CURVES + BOTTOM;
 
     for (int i = 0; i < n; i++) {
         widen(&a, &runs[i].train);
         widen(&a, &runs[i].eval);
     }
+    /* From 0 to 1 at least: drawings of several runs can be laid side by side, and a flat curve is not blown up. What
+     * is never above 0, as a logprob, ends there. */
+    a.max = a.max <= 0 && a.min < 0 ? 0 : fmax(a.max, 1);
     return a;
 }
 

@@ -76,6 +76,7 @@ static void rows_are_learned_and_foretold(void **state)
     assert_true(loss[7] < 0.7 * loss[0]);
     assert_true(bits[1] < 0.7 * bits[0]);
     SHELL(0, "$TROUPE probe --model runs/t-sft/checkpoints/step-8 --text 'say 3' --greedy 3", "");
+    SHELL(0, "$TROUPE plot curve.svg runs/t-sft && cat curve.svg", "logprob");
     SHELL(1, "$TROUPE sft r.lua", "runs/t-sft", "--resume", NULL); /* it is there: nothing of it is replaced */
     SHELL(0, "$TROUPE sft --resume runs/t-sft", "finished: all 8 steps of this run are done");
 }

@@ -42,9 +42,9 @@ static void expect(outcome o, int status, const char *const *words)
 static void help_is_there_for_every_verb(void **state)
 {
     (void)state;
-    static const char *const VERBS[] = { "train",      "eval", "chat",  "pretrain", "score",  "rollouts", "plot",
-                                         "forgetting", "env",  "probe", "tokenize", "doctor", "learner",  "actor",
-                                         "reward",     "moo",  "bench", "render",   "import", "export" };
+    static const char *const VERBS[] = { "train", "sft",        "eval", "chat",  "pretrain", "score",  "rollouts",
+                                         "plot",  "forgetting", "env",  "probe", "tokenize", "doctor", "learner",
+                                         "actor", "reward",     "moo",  "bench", "render",   "import", "export" };
     for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++)
         EXPECT(0, TROUPE(VERBS[i], "--help"), "usage: troupe", VERBS[i]);
     EXPECT(0, TROUPE("help", "train"), "usage: troupe train", "--take-changes");
@@ -85,6 +85,9 @@ static void missing_files_are_named(void **state)
     EXPECT(1, TROUPE("train", recipe, "reward.script=/nowhere.lua"), "reward.script", "/nowhere.lua");
     EXPECT(1, TROUPE("eval", recipe, "--model", "/nowhere"), "/nowhere");
     EXPECT(1, TROUPE("rollouts", "/nowhere"), "/nowhere is not a run");
+    /* --model takes the recipe's place in everything: what is said is not of the model that is not used. */
+    EXPECT(1, TROUPE("eval", recipe, "model=/nowhere", "--model", model, "prompt.chat_template=model"),
+           "stagehand has no chat template");
     EXPECT(1, TROUPE("train", "--resume", "/nowhere"), "/nowhere");
     EXPECT(1, TROUPE("probe", "--model", "/nowhere", "--text", "x"), "/nowhere");
     /* What is there and can't be read is not said to be absent (a link to itself: root may read all else). */

@@ -76,6 +76,15 @@ static void rewards_below_zero_widen_the_axis(void **state)
     free(svg);
 }
 
+static void what_is_never_above_0_ends_there(void **state)
+{
+    (void)state;
+    char *svg = drawing_of("sft", "{\"event\": \"step\", \"step\": 1, \"reward/logprob/mean\": -0.5}\n", "");
+    assert_non_null(strstr(svg, ">-0.5</text>"));
+    assert_non_null(strstr(svg, "text-anchor=\"end\">0</text>"));
+    free(svg);
+}
+
 static void a_name_is_not_markup(void **state)
 {
     (void)state;
@@ -125,6 +134,7 @@ int main(void)
         cmocka_unit_test(a_name_is_not_markup),
         cmocka_unit_test(an_objective_that_is_not_there_is_answered_with_those_that_are),
         cmocka_unit_test(a_runs_label_is_its_folders_name),
+        cmocka_unit_test(what_is_never_above_0_ends_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
