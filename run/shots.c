@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "run/shots.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,32 +12,40 @@
 
 enum { MAX_FILE = 64 << 20 };
 
-static int need_text(const json_t *shot, const char *key, error *err)
+static int need_text(const json_t *example, const char *what, const char *key, error *err)
 {
-    const json_t *value = json_object_get(shot, key);
+    const json_t *value = json_object_get(example, key);
     if (json_is_string(value)) return OK;
-    if (value) return error_set(err, ERR_PARSE, "a shot needs \"%s\" (text), found another type", key);
-    return error_set(err, ERR_PARSE, "a shot needs \"%s\" (text)", key);
+    if (value) return error_set(err, ERR_PARSE, "%s needs \"%s\" (text), found another type", what, key);
+    return error_set(err, ERR_PARSE, "%s needs \"%s\" (text)", what, key);
 }
 
-static int check_step(const json_t *step, size_t i, error *err)
+static int check_step(const json_t *step, const char *what, size_t i, error *err)
 {
-    int rc = need_text(step, "tool", err);
-    if (rc == OK) rc = need_text(step, "result", err);
+    char step_of[40];
+    snprintf(step_of, sizeof step_of, "%s's step", what);
+    int rc = need_text(step, step_of, "tool", err);
+    if (rc == OK) rc = need_text(step, step_of, "result", err);
     if (rc == OK && !json_is_object(json_object_get(step, "arguments")))
-        rc = error_set(err, ERR_PARSE, "a shot's step needs \"arguments\" (an object)");
+        rc = error_set(err, ERR_PARSE, "%s needs \"arguments\" (an object)", step_of);
     return rc == OK ? OK : error_within(err, "step %zu", i + 1);
+}
+
+int shot_check_reply(const json_t *example, const char *what, error *err)
+{
+    const json_t *steps = json_object_get(example, "steps");
+    int rc = need_text(example, what, "answer", err);
+    if (rc == OK && steps && !json_is_array(steps)) rc = error_set(err, ERR_PARSE, "%s's \"steps\" are a list", what);
+    for (size_t i = 0; rc == OK && i < json_array_size(steps); i++)
+        rc = check_step(json_array_get(steps, i), what, i, err);
+    return rc;
 }
 
 static int check_shot(const json_t *shot, error *err)
 {
-    const json_t *steps = json_object_get(shot, "steps");
     if (!json_is_object(shot)) return error_set(err, ERR_PARSE, "a shot is an object");
-    int rc = need_text(shot, "prompt", err);
-    if (rc == OK) rc = need_text(shot, "answer", err);
-    if (rc == OK && steps && !json_is_array(steps)) rc = error_set(err, ERR_PARSE, "a shot's \"steps\" are a list");
-    for (size_t i = 0; rc == OK && i < json_array_size(steps); i++) rc = check_step(json_array_get(steps, i), i, err);
-    return rc;
+    const int rc = need_text(shot, "a shot", "prompt", err);
+    return rc == OK ? shot_check_reply(shot, "a shot", err) : rc;
 }
 
 /* A line that is not blank is a shot. */

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/vec.h"
+#include "run/shots.h"
 
 /* ---- which form ---- */
 
@@ -36,28 +37,12 @@ static int check_messages(const json_t *messages, const char *key, bool *answere
     return OK;
 }
 
-static int check_step(const json_t *step, size_t i, error *err)
-{
-    if (json_is_string(json_object_get(step, "tool")) && json_is_string(json_object_get(step, "result")) &&
-        json_is_object(json_object_get(step, "arguments")))
-        return OK;
-    return error_set(err, ERR_PARSE, "step %zu needs \"tool\" (text), \"arguments\" (an object), \"result\" (text)",
-                     i + 1);
-}
-
 /* What a demonstration answers, and by which calls. */
 static int check_reply(const json_t *row, error *err)
 {
-    size_t i;
-    const json_t *step, *steps = json_object_get(row, "steps");
-    if (!json_is_string(json_object_get(row, "answer")))
+    if (!has(row, "answer"))
         return error_set(err, ERR_PARSE, "a row with a prompt needs an \"answer\" or a \"completion\" (text)");
-    if (steps && !json_is_array(steps)) return error_set(err, ERR_PARSE, "'steps' is no list");
-    json_array_foreach((json_t *)steps, i, step)
-    {
-        if (check_step(step, i, err) != OK) return ERR_PARSE;
-    }
-    return OK;
+    return shot_check_reply(row, "a row", err);
 }
 
 static int check_conversation(const json_t *row, error *err)

@@ -216,13 +216,14 @@ static void a_row_of_no_form_says_what_is_missing(void **state)
     refused(&b, "[]", "a row is an object");
     refused(&b, "{\"question\": \"x\"}", "a row needs \"text\", \"messages\", or \"prompt\" with");
     refused(&b, "{\"prompt\": \"x\"}", "needs an \"answer\" or a \"completion\"");
-    refused(&b, "{\"prompt\": \"x\", \"answer\": 5}", "needs an \"answer\" or a \"completion\" (text)");
+    refused(&b, "{\"prompt\": \"x\", \"answer\": 5}", "a row needs \"answer\" (text), found another type");
     refused(&b, "{\"prompt\": 7, \"answer\": \"5\"}", "'prompt' is no text");
     refused(&b, "{\"text\": 7}", "'text' is no text");
     refused(&b, "{\"messages\": \"x\"}", "'messages' is no list");
     refused(&b, "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}", "nothing to learn");
     refused(&b, "{\"messages\": [{\"role\": \"assistant\"}]}", "message 1 of 'messages' needs a role and a content");
-    refused(&b, "{\"prompt\": \"x\", \"answer\": \"5\", \"steps\": [{\"tool\": \"python\"}]}", "step 1 needs \"tool\"");
+    refused(&b, "{\"prompt\": \"x\", \"answer\": \"5\", \"steps\": [{\"tool\": \"python\"}]}",
+            "step 1: a row's step needs \"result\"");
     refused(&b, "{\"prompt\": {}, \"completion\": \"x\"}", "'prompt' is neither a text nor a list of messages");
     bench_free(&b);
 }
