@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/json.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -327,4 +329,45 @@ int json_check_seal(const json_t *object, const char *where, error *err)
     if (hash && strcmp(hash, hex) == 0) return OK;
     return error_set(err, ERR_PARSE, "%s is not as it was written: expected hash %.16s, found %s", where,
                      hash ? hash : "(none)", hex);
+}
+
+/* ---- lines ---- */
+
+typedef struct line_reader {
+    int (*answer)(void *ctx, uint64_t number, const json_t *line, error *err);
+    void *ctx;
+    uint64_t number;
+} line_reader;
+
+static int answer_line(const line_reader *r, const char *text, size_t len, error *err)
+{
+    char where[32];
+    snprintf(where, sizeof where, "line %" PRIu64, r->number);
+    json_t *line = json_parse(text, len, where, err);
+    if (!line) return err->code;
+    const int rc = r->answer(r->ctx, r->number, line, err);
+    json_decref(line);
+    return rc == OK ? OK : error_within(err, "%s", where);
+}
+
+static bool is_blank(const char *line) { return line[strspn(line, " \t\r\n")] == '\0'; }
+
+int json_each_line(FILE *in, int (*answer)(void *ctx, uint64_t number, const json_t *line, error *err), void *ctx,
+                   error *err)
+{
+    line_reader r = { .answer = answer, .ctx = ctx };
+    char *line = NULL;
+    size_t capacity = 0;
+    ssize_t len;
+    bool any = false;
+    int rc = OK;
+    while (rc == OK && (len = getline(&line, &capacity, in)) >= 0) {
+        r.number++;
+        if (is_blank(line)) continue;
+        any = true;
+        const size_t mark = r.number == 1 ? utf8_mark(line, (size_t)len) : 0;
+        rc = answer_line(&r, line + mark, (size_t)len - mark, err);
+    }
+    free(line);
+    return any ? rc : error_set(err, ERR_NOT_FOUND, "there is no line");
 }

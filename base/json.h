@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/error.h"
 
@@ -15,6 +16,11 @@
  * names the source in the error sentence. */
 json_t *json_parse(const char *text, size_t len, const char *where, error *err);
 json_t *json_parse_file(const char *path, error *err);
+
+/* Has `answer` answer each line of `in` that is not blank; `number` counts from 1. The first error ends it, with the
+ * line's number. ERR_NOT_FOUND: there is no line but blank ones. */
+int json_each_line(FILE *in, int (*answer)(void *ctx, uint64_t number, const json_t *line, error *err), void *ctx,
+                   error *err);
 
 /* Getters: OK and *out, or ERR_PARSE "WHERE: KEY: expected a string, found 12". A missing key is an error for
  * json_need_* and gives `fallback` for json_opt_*; a wrong type is an error for both. */

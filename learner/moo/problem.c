@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "learner/moo/problem.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,10 +153,12 @@ typedef struct answering {
     moo_state memory;  /* one bucket's, over the lines */
 } answering;
 
-static int answer_problem(answering *a, const json_t *line, error *err)
+static int answer_problem(void *ctx, uint64_t number, const json_t *line, error *err)
 {
+    answering *a = ctx;
     problem p = { 0 };
     double w[MOO_MAX];
+    a->order.stream = number;
     int rc = read_problem(&p, line, err);
     if (rc == OK) rc = read_preferences(&a->config, &p, line, err);
     if (rc == OK) rc = moo_solve(&a->config, p.G, (int)p.K, NULL, a->order, &a->memory, w, err);
@@ -166,36 +167,8 @@ static int answer_problem(answering *a, const json_t *line, error *err)
     return rc;
 }
 
-static int answer_line(answering *a, const char *text, size_t len, error *err)
-{
-    char where[32];
-    snprintf(where, sizeof where, "line %" PRIu64, a->order.stream);
-    json_t *line = json_parse(text, len, where, err);
-    if (!line) return err->code;
-
-    const int rc = answer_problem(a, line, err);
-    json_decref(line);
-    return rc == OK ? OK : error_within(err, "%s", where);
-}
-
-static bool is_blank(const char *line) { return line[strspn(line, " \t\r\n")] == '\0'; }
-
 int moo_answer_lines(FILE *in, FILE *out, const moo_config *config, uint64_t seed, error *err)
 {
     answering a = { .out = out, .config = *config, .order = { seed, 0 } };
-    char *line = NULL;
-    size_t capacity = 0;
-    ssize_t len;
-    bool any = false;
-    int rc = OK;
-
-    while (rc == OK && (len = getline(&line, &capacity, in)) >= 0) {
-        a.order.stream++;
-        if (is_blank(line)) continue;
-        any = true;
-        const size_t mark = a.order.stream == 1 ? utf8_mark(line, (size_t)len) : 0;
-        rc = answer_line(&a, line + mark, (size_t)len - mark, err);
-    }
-    free(line);
-    return any ? rc : error_set(err, ERR_NOT_FOUND, "there is no problem to solve");
+    return json_each_line(in, answer_problem, &a, err);
 }

@@ -42,9 +42,10 @@ static void expect(outcome o, int status, const char *const *words)
 static void help_is_there_for_every_verb(void **state)
 {
     (void)state;
-    static const char *const VERBS[] = { "train", "sft",        "eval", "chat",  "pretrain", "score",  "rollouts",
-                                         "plot",  "forgetting", "env",  "probe", "tokenize", "doctor", "learner",
-                                         "actor", "reward",     "moo",  "bench", "render",   "import", "export" };
+    static const char *const VERBS[] = { "train",    "sft",     "eval",       "chat",   "pretrain",  "score",
+                                         "rollouts", "plot",    "forgetting", "env",    "probe",     "tokenize",
+                                         "doctor",   "learner", "actor",      "reward", "advantage", "loss",
+                                         "moo",      "bench",   "render",     "import", "export" };
     for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++)
         EXPECT(0, TROUPE(VERBS[i], "--help"), "usage: troupe", VERBS[i]);
     EXPECT(0, TROUPE("help", "train"), "usage: troupe train", "--take-changes");
