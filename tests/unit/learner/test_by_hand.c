@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers that are typed: the losses of tests/golden/losses (float64 autograd; compare_trl.py holds TRL against the same
- * file), advantages by the formulas of papers, and what is no batch. */
+/* Numbers that are typed: the losses of tests/golden/losses (float64 autograd; compare_trl.py holds TRL against
+ * them, too), advantages by the formulas of papers, and what is no batch. */
 #include "learner/by_hand.h"
 
 #include <math.h>
