@@ -30,6 +30,11 @@ static int check_messages(const json_t *messages, const char *key, bool *answere
     json_array_foreach((json_t *)messages, i, message)
     {
         const char *role = json_string_value(json_object_get(message, "role"));
+        if (json_array_size(json_object_get(message, "tool_calls")) > 0)
+            return error_set(err, ERR_PARSE,
+                             "message %zu of '%s' has tool_calls, which would be lost: a call is a step of "
+                             "{\"prompt\", \"steps\", \"answer\"}",
+                             i + 1, key);
         if (!role || !json_is_string(json_object_get(message, "content")))
             return error_set(err, ERR_PARSE, "message %zu of '%s' needs a role and a content, both texts", i + 1, key);
         *answered |= strcmp(role, "assistant") == 0;
@@ -58,11 +63,13 @@ static int check_conversation(const json_t *row, error *err)
 
 static int check_completion(const json_t *row, error *err)
 {
-    bool answered = false;
+    bool asked = false, answered = json_is_string(json_object_get(row, "completion"));
     if (need_text_or_messages(row, "prompt", err) != OK) return ERR_PARSE;
     if (need_text_or_messages(row, "completion", err) != OK) return ERR_PARSE;
-    if (check_messages(json_object_get(row, "prompt"), "prompt", &answered, err) != OK) return ERR_PARSE;
-    return check_messages(json_object_get(row, "completion"), "completion", &answered, err);
+    if (check_messages(json_object_get(row, "prompt"), "prompt", &asked, err) != OK) return ERR_PARSE;
+    if (check_messages(json_object_get(row, "completion"), "completion", &answered, err) != OK) return ERR_PARSE;
+    if (answered) return OK;
+    return error_set(err, ERR_PARSE, "no message of 'completion' is the assistant's: nothing to learn");
 }
 
 static int check(const json_t *row, error *err)
@@ -146,6 +153,17 @@ static size_t first_written(const prompt_pieces *p)
     return i;
 }
 
+/* What was said before is read, not learned. How many pieces of it: `n`, from the first on. */
+static void forget_written(prompt_pieces *p, size_t n)
+{
+    for (size_t i = 0; i < p->len && n > 0; i++) {
+        n -= p->data[i].written;
+        p->data[i].written = false;
+    }
+}
+
+static const char QUESTION[] = "{\"prompt\": \"?\"}";
+
 /* The row as a worked example: its question is asked by the prompt, whatever stands for it here. */
 static char *as_shot(const json_t *row)
 {
@@ -165,7 +183,8 @@ static int write_demonstration(writing *w, const char *row_json, const json_t *r
     char *shot = as_shot(row);
     const char *const shots[] = { shot };
     int rc = dialect_prompt(w->m->dialect, instruction, NULL, 0, row_json, &asked, err);
-    if (rc == OK) rc = dialect_prompt(w->m->dialect, instruction, shots, 1, row_json, &example, err);
+    if (rc == OK) rc = dialect_prompt(w->m->dialect, instruction, shots, 1, QUESTION, &example, err);
+    forget_written(&asked, asked.len);
 
     for (size_t i = 0; rc == OK && i < asked.len; i++) rc = write_piece(w, &asked.data[i], err);
     w->t->n_prompt = w->t->n;
@@ -207,7 +226,19 @@ static char *as_conversation(const json_t *row)
     return text;
 }
 
-static int write_conversation(writing *w, const char *row_json, error *err)
+/* The assistant's messages in a prompt that is a conversation: each is one piece that a policy would write. */
+static size_t said_before(const json_t *prompt)
+{
+    size_t i, n = 0;
+    const json_t *message;
+    json_array_foreach((json_t *)prompt, i, message)
+    {
+        n += strcmp(json_string_value(json_object_get(message, "role")), "assistant") == 0;
+    }
+    return n;
+}
+
+static int write_conversation(writing *w, const char *row_json, size_t before, error *err)
 {
     prompt_pieces pieces = { 0 };
     int rc = dialect_prompt(w->m->dialect, w->m->recipe->prompt.instruction, NULL, 0, row_json, &pieces, err);
@@ -216,6 +247,7 @@ static int write_conversation(writing *w, const char *row_json, error *err)
                        "prompt.dialect = \"%s\" has no place for an assistant's messages by itself: "
                        "prompt.chat_template = \"model\" has, with the model's own template",
                        w->m->recipe->prompt.dialect);
+    forget_written(&pieces, before);
     if (rc == OK) rc = write_pieces(w, &pieces, 0, err);
     prompt_pieces_free(&pieces);
     return rc;
@@ -223,9 +255,17 @@ static int write_conversation(writing *w, const char *row_json, error *err)
 
 /* ---- all forms ---- */
 
-static int write_text(writing *w, const char *text, error *err)
+/* A NUL becomes U+001A, "substitute", as everywhere in an episode. */
+static int write_text(writing *w, const json_t *value, error *err)
 {
-    if (encode(w, text, strlen(text), false, err) != OK) return err->code;
+    enum { SUBSTITUTE = 0x1a };
+    const size_t len = json_string_length(value);
+    char *text = xstrndup(json_string_value(value), len);
+    for (size_t i = 0; i < len; i++)
+        if (!text[i]) text[i] = SUBSTITUTE;
+    const int rc = encode(w, text, len, false, err);
+    free(text);
+    if (rc != OK) return rc;
     trajectory_append(w->t, TOKEN_HINT, w->ids.data, w->ids.len);
     if (w->m->n_eos > 0) trajectory_append(w->t, TOKEN_HINT, w->m->eos, 1);
     return OK;
@@ -233,14 +273,14 @@ static int write_text(writing *w, const char *text, error *err)
 
 static int write_row(writing *w, const char *row_json, const json_t *row, error *err)
 {
-    if (has(row, "text")) return write_text(w, json_string_value(json_object_get(row, "text")), err);
+    if (has(row, "text")) return write_text(w, json_object_get(row, "text"), err);
     if (has(row, "completion")) {
         char *conversation = as_conversation(row);
-        const int rc = write_conversation(w, conversation, err);
+        const int rc = write_conversation(w, conversation, said_before(json_object_get(row, "prompt")), err);
         free(conversation);
         return rc;
     }
-    return has(row, "answer") ? write_demonstration(w, row_json, row, err) : write_conversation(w, row_json, err);
+    return has(row, "answer") ? write_demonstration(w, row_json, row, err) : write_conversation(w, row_json, 0, err);
 }
 
 /* At most sft.max_tokens, and with sft.loss = "all" every one of them learned. How many are. */

@@ -121,7 +121,7 @@ end
 local function adder(pieces)
     local open
     return function(kind, text, plain, alone, written)
-        if text == "" then return end
+        if text == "" and not written then return end -- a reply without a word has its end, all the same
         if open and not alone and not plain and pieces[#pieces][1] == kind then
             pieces[#pieces][2] = pieces[#pieces][2] .. text
         else

@@ -161,10 +161,36 @@ static void an_assistants_messages_are_learned_with_their_ends(void **state)
     bench_free(&xml);
 }
 
+/* A conversation that ends in a completion or an answer: what the assistant said before is read. */
+static void of_a_completion_and_an_answer_only_that_is_learned(void **state)
+{
+    (void)state;
+#define BEFORE                                                                                                         \
+    "[{\"role\": \"user\", \"content\": \"hi\"}, {\"role\": \"assistant\", \"content\": \"old\"}, "                    \
+    "{\"role\": \"user\", \"content\": \"bye\"}]"
+    bench by_template = bench_new("xml", TEMPLATE);
+    expect(&by_template, "{\"prompt\": " BEFORE ", \"completion\": \"new\"}",
+           "user: hi<end>assistant: old<end>user: bye<end>assistant: [new<end>]");
+    expect(&by_template, "{\"messages\": " BEFORE ", \"answer\": \"new\"}",
+           "user: hi<end>assistant: old<end>user: bye<end>assistant: [<answer>new</answer><end>]");
+    bench_free(&by_template);
+}
+
+static void an_empty_reply_is_its_end(void **state)
+{
+    (void)state;
+    bench by_template = bench_new("xml", TEMPLATE);
+    expect(&by_template, "{\"prompt\": \"hi\", \"completion\": \"\"}", "user: hi<end>assistant: [<end>]");
+    bench_free(&by_template);
+}
+
 static void text_is_learned_whole_and_names_no_control_token(void **state)
 {
     (void)state;
     bench b = bench_new("xml", NULL);
+    expect(&b, "{\"text\": \"a\\u0000b\"}",
+           "[a\x1a"
+           "b<end>]");
     expect(&b, "{\"text\": \"a b\", \"group\": \"de\"}", "[a b<end>]");
 
     error err = { 0 };
@@ -224,6 +250,10 @@ static void a_row_of_no_form_says_what_is_missing(void **state)
     refused(&b, "{\"messages\": [{\"role\": \"assistant\"}]}", "message 1 of 'messages' needs a role and a content");
     refused(&b, "{\"prompt\": \"x\", \"answer\": \"5\", \"steps\": [{\"tool\": \"python\"}]}",
             "step 1: a row's step needs \"result\"");
+    refused(&b, "{\"prompt\": \"x\", \"completion\": [{\"role\": \"user\", \"content\": \"y\"}]}",
+            "no message of 'completion' is the assistant's");
+    refused(&b, "{\"messages\": [{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"id\": \"1\"}]}]}",
+            "message 1 of 'messages' has tool_calls, which would be lost");
     refused(&b, "{\"prompt\": {}, \"completion\": \"x\"}", "'prompt' is neither a text nor a list of messages");
     bench_free(&b);
 }
@@ -234,6 +264,8 @@ int main(void)
         cmocka_unit_test(a_demonstration_is_the_episode_that_would_be_played),
         cmocka_unit_test(every_dialect_says_what_is_learned),
         cmocka_unit_test(an_assistants_messages_are_learned_with_their_ends),
+        cmocka_unit_test(of_a_completion_and_an_answer_only_that_is_learned),
+        cmocka_unit_test(an_empty_reply_is_its_end),
         cmocka_unit_test(text_is_learned_whole_and_names_no_control_token),
         cmocka_unit_test(all_is_learned_where_the_recipe_says_so),
         cmocka_unit_test(a_long_row_is_cut_and_one_without_an_answer_left_is_none),
