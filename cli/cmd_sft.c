@@ -15,7 +15,7 @@ static const char USAGE[] = "usage: troupe sft RECIPE.lua [key=value ...] [--run
                             "  --resume RUN   continue from the last checkpoint as if nothing had happened\n"
                             "  --take-changes with --resume: take recipe and data anew from where they came from\n"
                             "  --every N      print each N-th step (default 10)\n\n"
-                            "example: troupe sft recipes/sft/recipe.lua steps=50 optim.lr=1e-4\n";
+                            "example: troupe sft recipes/calculator/sft.lua steps=50 optim.lr=1e-4\n";
 
 static int run_verb(call *c, error *err)
 {

@@ -78,6 +78,7 @@ static const char *rows_key(const tuning *t, const dataset *d) { return d == t->
 static int check_rows(const tuning *t, const dataset *d, error *err)
 {
     error why = { 0 };
+    uint64_t learned = 0;
     const char *key = rows_key(t, d);
     for (uint64_t i = 0; i < dataset_size(d); i++) {
         bool cut;
@@ -85,11 +86,15 @@ static int check_rows(const tuning *t, const dataset *d, error *err)
         episode *e = i < CHECKED_ROWS ? tuning_row(&t->rows, row, &cut, &why) : NULL;
         const int rc = i < CHECKED_ROWS ? (e ? OK : why.code) : tuning_row_check(row, &why);
         episode_free(e);
+        learned += rc == OK;
         if (rc == OK || rc == ERR_LIMIT) continue;
         error_within(&why, "row %" PRIu64, i + 1);
         return recipe_error(t->recipe, key, &why, err);
     }
-    return OK;
+    if (learned > 0) return OK;
+    error_set(&why, ERR_LIMIT, "no row has anything to learn within sft.max_tokens = %" PRId64,
+              t->recipe->sft.max_tokens);
+    return recipe_error(t->recipe, key, &why, err);
 }
 
 /* The objectives of fine-tuning are the rows' groups: there is one loss, and no reward. */
@@ -101,6 +106,12 @@ static int check_moo(const recipe *r, error *err)
     snprintf(why.text, sizeof why.text,
              "fine-tuning has no rewards to reconcile; \"groups\" reconciles groups of rows");
     return recipe_error(r, "moo.over", &why, err);
+}
+
+static int check_recipe(const recipe *r, error *err)
+{
+    const unsigned needs = NEEDS_MODEL | NEEDS_TRAIN | NEEDS_TEST | NEEDS_WORDS;
+    return check_moo(r, err) == OK ? check_data(r, needs, err) : err->code;
 }
 
 static int open_words(tuning *t, error *err)
@@ -129,8 +140,7 @@ static int open_inputs(tuning *t, error *err)
 {
     const recipe *r = t->recipe;
     const session_options alone = { .rank = -1 };
-    const unsigned needs = NEEDS_MODEL | NEEDS_TRAIN | NEEDS_TEST | NEEDS_WORDS;
-    if (check_moo(r, err) != OK || check_data(r, needs, err) != OK) return err->code;
+    if (check_recipe(r, err) != OK) return err->code;
     if (!(t->device = rendezvous_device(&alone, NULL, r, err))) return err->code;
     device_set_precision(t->device, r->run.precision);
     if (!(t->model = hf_folder_open(r->run.model, t->device, err))) return err->code;
@@ -151,18 +161,36 @@ static void damaged(void *ctx, const char *dir, const char *why)
     fprintf(stderr, "troupe: sft: %s is damaged (%s); the checkpoint before it is used\n", dir, why);
 }
 
+/* Before anything of it is written down: what is refused changes nothing in the run. */
+static int agree(void *ctx, const recipe *r, error *err)
+{
+    tuning *t = ctx;
+    if (session_checkpoint(t->run.path, damaged, NULL, t->checkpoint, sizeof t->checkpoint, &t->from, err) != OK)
+        return err->code;
+    if (r->run.steps < t->from)
+        return error_set(err, ERR_ARGUMENT,
+                         "steps = %" PRId64 ", but %" PRId64
+                         " steps of this run are done, and steps cannot be undone (%s/checkpoints has the models of "
+                         "earlier steps)",
+                         r->run.steps, t->from, t->run.path);
+    return check_recipe(r, err);
+}
+
 static int resume_run(tuning *t, error *err)
 {
     const tuning_options *o = t->options;
     char episodes[1200];
-    const resume_options how = {
-        .words = o->overrides, .n_words = o->n_overrides, .take_changes = o->take_changes, .tell = tell
-    };
+    const resume_options how = { .words = o->overrides,
+                                 .n_words = o->n_overrides,
+                                 .take_changes = o->take_changes,
+                                 .tell = tell,
+                                 .agree = agree,
+                                 .ctx = t };
     if (file_exists(path_join(episodes, sizeof episodes, o->resume, "rollouts.db")))
         return error_set(err, ERR_STATE, "%s is a run of 'troupe train': continue it with 'troupe train --resume'",
                          o->resume);
-    if (!(t->recipe = run_dir_resume(&t->run, o->resume, &how, err))) return err->code;
-    return session_checkpoint(t->run.path, damaged, NULL, t->checkpoint, sizeof t->checkpoint, &t->from, err);
+    t->recipe = run_dir_resume(&t->run, o->resume, &how, err);
+    return t->recipe ? OK : err->code;
 }
 
 static int new_run(tuning *t, error *err)
@@ -295,23 +323,36 @@ static void say_end(const tuning *t)
 
 /* ---- a step ---- */
 
-/* The rows of step `step`, as groups: each epoch is a permutation of its own. */
+/* The row of visit `at`, counted where it is one of the step's own, in the first epoch: so each is counted once. NULL
+ * with ERR_LIMIT: nothing of it is learned. */
+static group *take_row(tuning *t, int64_t step, uint64_t at, bool own, error *err)
+{
+    bool cut;
+    const uint64_t row = dataset_visit(t->train, (uint64_t)t->recipe->run.seed, at);
+    const bool counted = own && at < dataset_size(t->train);
+    episode *e = tuning_row(&t->rows, dataset_row(t->train, row), &cut, err);
+    if (e) {
+        t->cut += counted && cut;
+        return tuning_group(e, row, step);
+    }
+    t->empty += counted;
+    if (err->code != ERR_LIMIT) error_within(err, "row %" PRIu64 " of data.train", row + 1);
+    return NULL;
+}
+
+/* The rows of step `step`, as groups: each epoch is a permutation of its own. Where nothing of them is learned, the
+ * next one in order stands for them: a row that is too long must not end a run, and end it again when resumed. */
 static int take_rows(tuning *t, int64_t step, group **groups, int *n, error *err)
 {
-    const uint64_t per_step = (uint64_t)t->recipe->sft.rows_per_step;
-    for (uint64_t i = 0; i < per_step; i++) {
-        bool cut;
-        const uint64_t row =
-            dataset_visit(t->train, (uint64_t)t->recipe->run.seed, (uint64_t)(step - 1) * per_step + i);
-        episode *e = tuning_row(&t->rows, dataset_row(t->train, row), &cut, err);
-        if (e) groups[(*n)++] = tuning_group(e, row, step);
-        t->cut += e && cut;
-        t->empty += !e;
-        if (!e && err->code != ERR_LIMIT) return error_within(err, "row %" PRIu64 " of data.train", row + 1);
+    const uint64_t per_step = (uint64_t)t->recipe->sft.rows_per_step, from = (uint64_t)(step - 1) * per_step;
+    const uint64_t all = per_step + 2 * dataset_size(t->train); /* two epochs: every row is among them */
+    for (uint64_t i = 0; i < per_step || (*n == 0 && i < all); i++) {
+        group *g = take_row(t, step, from + i, i < per_step, err);
+        if (g) groups[(*n)++] = g;
+        if (!g && err->code != ERR_LIMIT) return err->code;
     }
     if (*n > 0) return OK;
-    return error_set(err, ERR_LIMIT,
-                     "step %" PRId64 ": none of its rows has anything to learn within sft.max_tokens = %" PRId64, step,
+    return error_set(err, ERR_LIMIT, "no row of data.train has anything to learn within sft.max_tokens = %" PRId64,
                      t->recipe->sft.max_tokens);
 }
 

@@ -133,6 +133,34 @@ static void a_small_pass_has_the_loss_of_a_large_one(void **state)
     for (int i = 0; i < 2; i++) assert_true(fabs(large[i] - small[i]) < 1e-4);
 }
 
+/* One long row among short ones, each a step: it must not end the run, and end it again whenever it is resumed. */
+static void a_step_of_which_nothing_is_left_takes_the_next_row(void **state)
+{
+    (void)state;
+    double loss[8];
+    str rows = { 0 };
+    for (int i = 0; i < 4; i++) str_printf(&rows, "{\"prompt\": \"%0*d\", \"answer\": \"1\"}\n", i ? 2 : 400, i);
+    test_file_write(".", "long.jsonl", rows.data);
+    str_free(&rows);
+    SHELL(0, "$TROUPE sft r.lua --run-dir g data.train=long.jsonl sft.rows_per_step=1 sft.max_tokens=40 steps=8",
+          "  1 rows had nothing to learn within sft.max_tokens");
+    assert_int_equal(metric_values("g", "step", "actor/given_nll", loss, 8), 8);
+    SHELL(1, "$TROUPE sft r.lua --run-dir none data.train=long.jsonl sft.max_tokens=4",
+          "no row has anything to learn within sft.max_tokens = 4");
+    assert_false(file_exists("none"));
+}
+
+/* What is refused of a run that is resumed leaves it as it was. */
+static void what_a_resumed_run_is_refused_changes_nothing_in_it(void **state)
+{
+    (void)state;
+    SHELL(0, "$TROUPE sft r.lua --run-dir p steps=4", "");
+    SHELL(1, "$TROUPE sft --resume p steps=2", "steps = 2, but 4 steps of this run are done");
+    SHELL(1, "$TROUPE sft --resume p moo.method=cagrad moo.over=rewards", "fine-tuning has no rewards");
+    SHELL(0, "$TROUPE sft --resume p", "finished: all 4 steps of this run are done");
+    SHELL(1, "$TROUPE train --resume p", "this is a run of 'troupe sft'", "troupe sft --resume");
+}
+
 static void what_cannot_be_learned_is_said_before_anything_is_written(void **state)
 {
     (void)state;
@@ -155,6 +183,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(stopped_and_continued_it_is_the_same_to_the_bit, enter, leave_folder),
         cmocka_unit_test_setup_teardown(groups_can_be_reconciled_and_an_adapter_trained, enter, leave_folder),
         cmocka_unit_test_setup_teardown(a_small_pass_has_the_loss_of_a_large_one, enter, leave_folder),
+        cmocka_unit_test_setup_teardown(a_step_of_which_nothing_is_left_takes_the_next_row, enter, leave_folder),
+        cmocka_unit_test_setup_teardown(what_a_resumed_run_is_refused_changes_nothing_in_it, enter, leave_folder),
         cmocka_unit_test_setup_teardown(what_cannot_be_learned_is_said_before_anything_is_written, enter, leave_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
