@@ -325,6 +325,23 @@ static void a_query_that_hangs_is_killed(void **state)
     router_free(r);
 }
 
+/* So few that they end before the two seconds of a call are up on any machine that trains. */
+static void a_recursion_without_an_end_is_ended_by_its_steps(void **state)
+{
+    (void)state;
+    router *r = open_desk(shop, 60000);
+    answers(r, 1, COUNT "SELECT count(*) AS n FROM c", false,
+            "n\nerror: the query takes too long: more than 20 million steps");
+    router_free(r);
+}
+
+static void bytes_write(const char *path, const char *bytes, size_t len)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0 && write(fd, bytes, len) == (ssize_t)len);
+    close(fd);
+}
+
 static void a_database_may_be_of_sqlite_s_of_sql_or_none(void **state)
 {
     (void)state;
@@ -377,10 +394,14 @@ static void a_file_that_makes_no_database_is_named(void **state)
     test_ok(sql_check(path, &err), &err);
     memset(text + 16, 'x', sizeof text - 16);
     snprintf(path, sizeof path, "%s/bad.sqlite", folder);
-    const int fd = open(path, O_WRONLY | O_CREAT, 0600);
-    assert_true(fd >= 0 && write(fd, text, sizeof text) == sizeof text);
-    close(fd);
+    bytes_write(path, text, sizeof text);
     assert_true(sql_check(path, &err) != OK && strstr(err.text, "file is not a database"));
+    memset(text, 1, 8); /* as of an encrypted one: no byte says what it is */
+    text[8] = 0;
+    snprintf(path, sizeof path, "%s/bytes.sqlite", folder);
+    bytes_write(path, text, sizeof text);
+    assert_true(sql_check(path, &err) != OK &&
+                strstr(err.text, "neither an SQLite database nor a text of SQL: byte 9"));
     assert_int_equal(sql_check("/nowhere.sql", &err), ERR_NOT_FOUND);
     assert_int_equal(access("/tmp/troupe-sql-x", F_OK), -1);
 }
@@ -415,6 +436,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_change_lasts_for_its_episode_and_reaches_no_other),
         cmocka_unit_test(the_same_calls_say_the_same),
         cmocka_unit_test(a_query_that_hangs_is_killed),
+        cmocka_unit_test(a_recursion_without_an_end_is_ended_by_its_steps),
         cmocka_unit_test(a_database_may_be_of_sqlite_s_of_sql_or_none),
         cmocka_unit_test(a_file_that_makes_no_database_is_named),
     };
