@@ -61,15 +61,10 @@ static int newest_step(training *t, error *err)
 #define WITHOUT ": restore it, or continue without its episodes by --without-episodes"
 
 /* A run that has trained has episodes: without them what was begun is played again, and nothing can be looked up. */
-static int check_episodes(const char *path, bool sft, int64_t trained, error *err)
+static int check_episodes(const char *path, int64_t trained, error *err)
 {
     struct stat st;
     error why = { 0 };
-    if (stat(path, &st) != 0 && sft)
-        return error_set(err, ERR_STATE,
-                         "there is no %s though step %" PRId64 " is trained: this is a run of 'troupe sft', or without "
-                         "its episodes (continue it with: troupe sft --resume)",
-                         path, trained);
     if (stat(path, &st) != 0 || st.st_size == 0)
         return error_set(err, ERR_STATE, "%s is missing or empty though step %" PRId64 " is trained" WITHOUT, path,
                          trained);
@@ -90,13 +85,12 @@ static int set_aside(const char *path, error *err)
     return OK;
 }
 
-static int look_at_episodes(const training *t, const recipe *r, error *err)
+static int look_at_episodes(const training *t, error *err)
 {
     char path[1200];
     error why = { 0 };
     if (t->from == 0) return OK;
-    path_join(path, sizeof path, t->run.path, "rollouts.db");
-    if (check_episodes(path, r->sft.given, t->from, &why) == OK) return OK;
+    if (check_episodes(path_join(path, sizeof path, t->run.path, "rollouts.db"), t->from, &why) == OK) return OK;
     if (t->options->without_episodes) return set_aside(path, err);
     return error_set(err, why.code, "%s", why.text);
 }
@@ -123,7 +117,7 @@ static int agree(void *ctx, const recipe *r, error *err)
         return error_set(err, ERR_STATE, "%s is a run of 'troupe sft': continue it with 'troupe sft --resume'",
                          o->resume);
     if (newest_step(t, err) != OK || check_steps(t, r, err) != OK) return err->code;
-    if (look_at_episodes(t, r, err) != OK) return err->code;
+    if (look_at_episodes(t, err) != OK) return err->code;
 
     const bool changes = o->take_changes || o->n_overrides > 0;
     t->finished = report_finished(r, t->run.path, t->from);
