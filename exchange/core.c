@@ -87,18 +87,22 @@ static void halt(core *c, const char *why)
     core_act(c, (action){ .kind = HALT, .why = c->why });
 }
 
-/* Work that is given up because machines failed, against all work: above the limit the run is not worth its time. */
-void core_count_failure(core *c)
+/* Work that is given up because machines failed, against all work: above the limit the run is not worth its time. One
+ * machine that ends takes up to 16 episodes with it (a process of env.plugin); where they are played again nothing is
+ * lost. */
+void core_count_failure(core *c, bool given_up)
 {
-    const uint64_t all = ++c->stats.failed + c->stats.episodes;
-    if (all < MIN_EPISODES_FOR_LIMIT || (double)c->stats.failed <= c->config.failure_limit * (double)all) return;
+    c->stats.failed++;
+    if (!given_up) return;
+    const uint64_t all = ++c->stats.given_up + c->stats.episodes;
+    if (all < MIN_EPISODES_FOR_LIMIT || (double)c->stats.given_up <= c->config.failure_limit * (double)all) return;
 
     char why[200];
     snprintf(why, sizeof why,
              "%" PRIu64 " of %" PRIu64
              " episodes, or their scores, were lost to failing machinery (limit %.0f %%); see "
              "the logs of actors and reward workers",
-             c->stats.failed, all, 100 * c->config.failure_limit);
+             c->stats.given_up, all, 100 * c->config.failure_limit);
     halt(c, why);
 }
 
@@ -291,7 +295,7 @@ void core_close_unscored(core *c, batch *b, work *w, score *s)
 {
     s->n_values = 0;
     w->score = s;
-    core_count_failure(c);
+    core_count_failure(c, true);
     core_act(c, (action){
                     .kind = COMMIT_SCORE, .task_id = w->task.id, .task = &w->task, .episode = w->episode, .score = s });
     core_close_work(c, b, w, false);
@@ -323,7 +327,7 @@ void core_lose(core *c, batch *b, work *w, bool rollout, uint32_t peer)
 
     const bool give_up = w->losses >= c->config.max_losses;
     if (rollout && give_up) {
-        core_count_failure(c);
+        core_count_failure(c, true);
         core_close_work(c, b, w, true);
     } else if (rollout) {
         core_reopen(b, w);

@@ -50,7 +50,7 @@ typedef struct core_config {
     int64_t task_lease_ms, score_lease_ms; /* 0: 120 s, 60 s */
     uint32_t max_attempts;                 /* of a task whose machinery fails; 0: 3 */
     uint32_t max_losses;                   /* leases that may end without an answer, a task; 0: 10 */
-    double failure_limit;                  /* share of failed episodes at which the run halts; 0: 0.05 */
+    double failure_limit;                  /* share of work that is given up at which the run halts; 0: 0.05 */
     limits limits;                         /* what episodes are held against */
     core_witness witness;                  /* checks each episode as well; its `check` NULL: no further check */
     const char *signal;                    /* objective that schedule.refills looks at; borrowed */
@@ -96,6 +96,7 @@ typedef struct core_stats {
     uint64_t lost, groups_dropped; /* leases without an answer; groups with too few episodes left */
     uint64_t refilled;             /* prompts opened in place of others without signal */
     uint64_t scores, score_scripts, score_machines, scores_refused;
+    uint64_t given_up;   /* work that machines failed for good */
     uint64_t unplayable; /* episodes whose prompt could not be made, or doesn't fit */
     uint32_t in_flight, waiting_scores;
     char failure[160]; /* what the last failed episode said of itself; "" */

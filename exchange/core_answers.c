@@ -112,9 +112,10 @@ static void fail_episode(core *c, batch *b, work *w, uint32_t peer)
 {
     worker *p = core_worker(c, peer);
     if (p) p->lost++;
-    core_count_failure(c);
+    const bool given_up = ++w->failures >= c->config.max_attempts;
+    core_count_failure(c, given_up);
     w->task.attempt++;
-    if (++w->failures >= c->config.max_attempts) {
+    if (given_up) {
         core_close_work(c, b, w, true);
         return;
     }

@@ -86,7 +86,7 @@ void core_lose(core *c, batch *b, work *w, bool rollout, uint32_t peer);
 /* Asked in vain: the episode stays in its group, its score is missing, and that is on record. Takes s. */
 void core_close_unscored(core *c, batch *b, work *w, score *s);
 void core_release(core *c, uint32_t peer); /* all leases of it */
-void core_count_failure(core *c);
+void core_count_failure(core *c, bool given_up);
 void core_reopen(batch *b, work *w);
 worker *core_worker(core *c, uint32_t peer);
 

@@ -12,11 +12,10 @@ static const option ROWS[] = {
     { "sft.rows_per_step", OPTION_WHOLE, AT(rows_per_step), 1, 65536, "16", .help = "rows of data.train in an update",
       .more = "They are packed end to end, without padding, in passes of `learner.micro_tokens` tokens; how they are "
               "cut into passes changes nothing but memory and time. The loss is a mean over all learned tokens of "
-              "the step.",
-      .elsewhere = "batch_size per_device_train_batch_size train_batch_size gradient_accumulation_steps" },
+              "the step." },
     { "sft.max_tokens", OPTION_WHOLE, AT(max_tokens), 2, 1 << 20, "2048", .help = "tokens of a row at most",
       .more = "What a longer row has beyond them is left out, and how many rows that befalls is said.",
-      .elsewhere = "max_seq_length max_length seq_len cutoff_len" },
+      .elsewhere = "max_length seq_len cutoff_len" },
     { 0 },
 };
 

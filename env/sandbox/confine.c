@@ -34,6 +34,8 @@ int __lsan_is_turned_off(void) { return locked; }
 static int locked;
 #endif
 
+void confine_is_final(void) { locked = 1; }
+
 /* ---- what it can do, knows and uses ---- */
 
 static int limit_files(const confine_config *config, error *err)

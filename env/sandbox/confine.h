@@ -25,3 +25,5 @@ int confine(const confine_config *config, error *err);
 /* For `troupe doctor`: a child of this process locks itself in, and tries files, network, processes and signals. OK, or
  * what did not hold. */
 int confine_prove(error *err);
+/* This process can't be looked into any more, or start another: a sanitizer's leak check, which would, is left out. */
+void confine_is_final(void);

@@ -24,6 +24,7 @@
 
 #include "base/process.h"
 #include "base/str.h"
+#include "env/sandbox/confine.h"
 #include "env/sandbox/filter.h"
 #include "env/sandbox/landlock.h"
 
@@ -272,6 +273,7 @@ int enclose_run(const enclose_config *config, char *const *argv, int *status, er
     const int why_not = enter_namespaces(config);
     if (why_not) return run_under_landlock(config, argv, why_not, err);
 
+    confine_is_final();               /* once the first process of the namespace has ended, nobody can start one here */
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* another user namespace has taken it away */
     if (getppid() != parent) _exit(CANNOT_RUN);
     const int rc = map_ids(uid, gid, err);

@@ -81,10 +81,10 @@ static void a_failure_counts_against_the_attempt_it_speaks_of(void **state)
     deliver(s, ANN, failed(episode_of(s, id, 0)));
     assert_int_equal(stats(s).failed, 1);
     deliver(s, ANN, failed(episode_of(s, id, 1)));
-    assert_true(stats(s).failed == 2 && stats(s).dropped == 0);
+    assert_true(stats(s).failed == 2 && stats(s).dropped == 0 && stats(s).given_up == 0);
     want(s, ANN, 1);
     deliver(s, ANN, failed(episode_of(s, id, 2)));
-    assert_true(stats(s).failed == 3 && stats(s).dropped == 1); /* max_attempts */
+    assert_true(stats(s).failed == 3 && stats(s).dropped == 1 && stats(s).given_up == 1); /* max_attempts */
     close_fixture(s);
 }
 
