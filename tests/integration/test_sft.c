@@ -68,8 +68,8 @@ static void rows_are_learned_and_foretold(void **state)
 {
     (void)state;
     double loss[8], bits[2], en[2];
-    SHELL(0, "$TROUPE sft r.lua", "24 rows; 24 to test", "step 8/8  loss ", "test at step 8: ", "bits a byte",
-          "runs/t-sft/checkpoints/step-8");
+    SHELL(0, "$TROUPE sft r.lua", "24 rows; 24 to test", "step 8/8  loss ", "test at step 8: ", "; test ", " -> ",
+          "bits a byte", "runs/t-sft/checkpoints/step-8");
     assert_int_equal(metric_values("runs/t-sft", "step", "actor/given_nll", loss, 8), 8);
     assert_int_equal(metric_values("runs/t-sft", "eval", "eval/bits_per_byte", bits, 2), 2);
     assert_int_equal(metric_values("runs/t-sft", "eval", "eval/bits_per_byte/en", en, 2), 2);

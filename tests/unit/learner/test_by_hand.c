@@ -139,6 +139,7 @@ static void typed_advantages_are_those_of_the_formulas(void **state)
     /* Baseline weighed by length: (1 * 3 + 0 * 1) / 4. */
     advantages_are("{\"groups\": [[1, 0]], \"lengths\": [[3, 1]]}", BY("name=opo"), (double[]){ .25, -.75 }, 2);
     /* A setting wins over what the name stands for. A missing score is in no mean. */
+    advantages_are("{\"groups\": [[1, 0, 0, 1], [1, 1]]}", BY("std=group", "name=dr_grpo"), grpo, 6);
     advantages_are("{\"groups\": [[1, 0, null]]}", BY("std=none", "name=grpo"), (double[]){ .5, -.5, 0 }, 3);
 }
 
