@@ -36,12 +36,22 @@ static int no_setting(const char *word, size_t len, error *err)
     return rc;
 }
 
+static int no_algorithm(const option_preset *presets, const char *name, error *err)
+{
+    enum { MAX_NAMES = 64 };
+    const char *names[MAX_NAMES + 1] = { NULL };
+    for (int n = 0; presets[n].name && n < MAX_NAMES; n++) names[n] = presets[n].name;
+    const char *near = str_nearest(name, names);
+    if (near) return error_set(err, ERR_ARGUMENT, "no algorithm '%.60s' (did you mean '%s'?)", name, near);
+    return error_set(err, ERR_ARGUMENT, "no algorithm '%.60s' (docs/keys.md lists them)", name);
+}
+
 /* A paper's choices: those of its keys whose rows are here. */
 static int take_preset(trainer_config *c, const option *presets, const char *name, error *err)
 {
     const option_preset *p = presets->presets;
     while (p->name && strcmp(p->name, name) != 0) p++;
-    if (!p->name) return error_set(err, ERR_ARGUMENT, "no algorithm '%.60s' (docs/keys.md lists them)", name);
+    if (!p->name) return no_algorithm(presets->presets, name, err);
     for (const option *o = ALGORITHM_OPTIONS.rows; o->key; o++) {
         char *text = option_preset_text(p, SECTION, o->key);
         const int rc = text ? option_set_text(o, c, text, err) : OK;

@@ -170,7 +170,7 @@ static void what_is_no_batch_is_named(void **state)
         { by_hand_advantage, "{\"groups\": [[\"x\"]]}", "name=grpo", "group 1, sample 1: a reward is a number" },
         { by_hand_advantage, "{\"groups\": [[1]], \"lengths\": [[-1]]}", "name=grpo", "is no number of tokens" },
         { by_hand_advantage, "{\"groups\": [[1]], \"weights\": {\"a\": -1}}", "name=grpo", "a" },
-        { by_hand_advantage, "{\"groups\": [[1]]}", "name=grop", "no algorithm 'grop'" },
+        { by_hand_advantage, "{\"groups\": [[1]]}", "name=grop", "no algorithm 'grop' (did you mean 'grpo'?)" },
         { by_hand_advantage, "{\"groups\": [[1]]}", "menn=group", "did you mean 'mean'?" },
         { by_hand_advantage, "{\"groups\": [[1]]}", "mean=x", "'mean=x' is no value of algorithm.mean" },
         { by_hand_loss, "{}", "name=grpo", "\"episodes\" is missing" },
